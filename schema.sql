@@ -1,0 +1,618 @@
+-- schema_version: 1
+--
+-- Tailrace's side of the database: the event log (schema `tailrace`) and the application's tables
+-- (schema `public`). Idempotent; applied in one transaction by `tailrace migrate`, which reads the
+-- number in the first line. docs/event-log.md tells why each part is as it is.
+
+CREATE SCHEMA IF NOT EXISTS tailrace;
+
+CREATE TABLE IF NOT EXISTS tailrace.schema_version (
+  version    integer PRIMARY KEY,
+  applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- ---------------------------------------------------------------------------------------------
+-- The log
+-- ---------------------------------------------------------------------------------------------
+
+-- Where writers put events, inside their own transaction. Unordered: ids are taken before commit.
+CREATE TABLE IF NOT EXISTS tailrace.outbox (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+  channel    text COLLATE "C" NOT NULL,
+  type       text NOT NULL,
+  key        text,
+  message_id uuid NOT NULL DEFAULT gen_random_uuid(),
+  data       json NOT NULL
+) WITH (
+  -- A queue: rows live for milliseconds, so dead ones are what slows the next stamp down.
+  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+  autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0,
+  autovacuum_analyze_threshold = 1000000000
+);
+
+-- What readers read: positions are dense and become visible in order. Partitions are attached
+-- ahead of the head and dropped behind the floor by the server (server/log/retention.py).
+CREATE TABLE IF NOT EXISTS tailrace.event (
+  pos        bigint NOT NULL,
+  at         timestamptz NOT NULL,
+  channel    text COLLATE "C" NOT NULL,
+  type       text NOT NULL,
+  key        text,
+  message_id uuid NOT NULL,
+  data       json NOT NULL,
+  PRIMARY KEY (pos)
+) PARTITION BY RANGE (pos);
+CREATE INDEX IF NOT EXISTS event_channel_pos ON tailrace.event (channel, pos);
+
+-- One row. `pos`: the last position given. `floor`: events at or below it may be gone.
+CREATE TABLE IF NOT EXISTS tailrace.head (
+  one   boolean PRIMARY KEY DEFAULT true CHECK (one),
+  pos   bigint NOT NULL DEFAULT 0,
+  floor bigint NOT NULL DEFAULT 0 CHECK (floor <= pos),
+  epoch text NOT NULL CHECK (epoch ~ '^[0-9a-f]{8}$')
+) WITH (
+  fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_cost_delay = 0
+);
+
+-- One row: until when a busy stamper polls by itself, so that writers need not notify.
+CREATE TABLE IF NOT EXISTS tailrace.lease (
+  one         boolean PRIMARY KEY DEFAULT true CHECK (one),
+  awake_until timestamptz NOT NULL DEFAULT '-infinity'
+) WITH (
+  fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_cost_delay = 0
+);
+INSERT INTO tailrace.lease DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- Which history positions belong to. A restored dump or a lossy failover gives positions a second
+-- time; each such fork is a row: `fork` is the last position shared with the epochs before it.
+CREATE TABLE IF NOT EXISTS tailrace.epoch_history (
+  epoch       text PRIMARY KEY,
+  seq         integer GENERATED ALWAYS AS IDENTITY UNIQUE,
+  fork        bigint NOT NULL,
+  fingerprint text NOT NULL,
+  at          timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Message ids that callers gave, for a day: a repeated publish emits nothing.
+CREATE TABLE IF NOT EXISTS tailrace.message (
+  message_id uuid PRIMARY KEY,
+  at         timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS message_at ON tailrace.message USING brin (at);
+
+-- ---------------------------------------------------------------------------------------------
+-- Epochs
+-- ---------------------------------------------------------------------------------------------
+
+-- What makes this database this one: system, timeline, database and the head's relation. The
+-- timeline comes from the WAL's name: pg_control_checkpoint() lags behind a promotion.
+CREATE OR REPLACE FUNCTION tailrace.fingerprint() RETURNS text
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT concat_ws('/',
+    (SELECT system_identifier FROM pg_control_system()),
+    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
+    (SELECT oid FROM pg_database WHERE datname = current_database()),
+    'tailrace.head'::regclass::oid)
+$$;
+
+-- Start a new epoch at the present head, under the head lock.
+CREATE OR REPLACE FUNCTION tailrace.epoch_new() RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  fresh text := substr(md5(gen_random_uuid()::text), 1, 8);
+  found bigint;
+BEGIN
+  SELECT pos INTO found FROM tailrace.head FOR UPDATE;
+  IF found IS NULL THEN
+    INSERT INTO tailrace.head (epoch) VALUES (fresh);
+    found := 0;
+  ELSE
+    UPDATE tailrace.head SET epoch = fresh;
+  END IF;
+  INSERT INTO tailrace.epoch_history (epoch, fork, fingerprint)
+  VALUES (fresh, found, tailrace.fingerprint());
+  RETURN fresh;
+END
+$$;
+
+-- Called on every new connection before it may stamp or label an event: the current epoch, or a
+-- new one when this is not the database that the stored fingerprint tells of.
+CREATE OR REPLACE FUNCTION tailrace.epoch_check() RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  current text;
+BEGIN
+  SELECT h.epoch INTO current FROM tailrace.head h
+    JOIN tailrace.epoch_history e USING (epoch)
+    WHERE e.fingerprint = tailrace.fingerprint();
+  IF FOUND THEN RETURN current; END IF;
+  -- Somebody else may be adding the same epoch: look again under the lock.
+  PERFORM 1 FROM tailrace.head FOR UPDATE;
+  SELECT h.epoch INTO current FROM tailrace.head h
+    JOIN tailrace.epoch_history e USING (epoch)
+    WHERE e.fingerprint = tailrace.fingerprint();
+  IF FOUND THEN RETURN current; END IF;
+  RETURN tailrace.epoch_new();
+END
+$$;
+
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM tailrace.head) THEN PERFORM tailrace.epoch_new(); END IF;
+END $$;
+
+-- ---------------------------------------------------------------------------------------------
+-- Partitions
+-- ---------------------------------------------------------------------------------------------
+
+-- Make sure that positions up to `upto` have a partition. Each is made standalone and attached:
+-- CREATE … PARTITION OF would take ACCESS EXCLUSIVE on the parent and queue behind a pg_dump.
+CREATE OR REPLACE FUNCTION tailrace.extend(upto bigint, size bigint) RETURNS integer
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  lo   bigint;
+  made integer := 0;
+  part text;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('tailrace.extend'));
+  SELECT coalesce(max(split_part(c.relname, '_', 3)::bigint), 1) INTO lo
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'tailrace.event'::regclass AND c.relkind = 'r';
+  SELECT greatest(lo, h.floor + 1) INTO lo FROM tailrace.head h;
+  WHILE lo <= upto LOOP
+    part := format('event_%s_%s', lo, lo + size);
+    EXECUTE format('CREATE TABLE tailrace.%I (LIKE tailrace.event INCLUDING DEFAULTS,
+      CHECK (pos IS NOT NULL AND pos >= %s AND pos < %s))', part, lo, lo + size);
+    EXECUTE format('ALTER TABLE tailrace.event ATTACH PARTITION tailrace.%I
+      FOR VALUES FROM (%s) TO (%s)', part, lo, lo + size);
+    lo := lo + size;
+    made := made + 1;
+  END LOOP;
+  RETURN made;
+END
+$$;
+
+-- ---------------------------------------------------------------------------------------------
+-- Stamping
+-- ---------------------------------------------------------------------------------------------
+
+-- The JSON text of an event on the wire; `data` goes through unparsed. Inlined by the planner.
+CREATE OR REPLACE FUNCTION tailrace.body(
+  channel text, type text, key text, at timestamptz, message_id uuid, data json
+) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT '{"channel":"' || channel || '","type":' || to_json(type) || ',"key":'
+    || coalesce(to_json(key)::text, 'null') || ',"at":"'
+    || to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+    || '","message_id":"' || message_id || '","data":' || data || '}'
+$$;
+
+-- Give positions to what is committed in the outbox: at most `max_rows`, in order of id. One
+-- autocommit statement at READ COMMITTED. The head's row lock comes first, and each statement
+-- below takes its snapshot after it: so positions become visible densely and in order. With
+-- `lease_ms` it promises writers that the caller polls for that long. Returns what it stamped.
+CREATE OR REPLACE FUNCTION tailrace.stamp(max_rows integer, lease_ms integer DEFAULT 0)
+RETURNS TABLE (pos bigint, channel text, key text, body text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  last  bigint;
+  moved bigint;
+BEGIN
+  IF NOT EXISTS (SELECT FROM tailrace.outbox) THEN RETURN; END IF;
+  SELECT h.pos INTO last FROM tailrace.head h FOR UPDATE;
+  RETURN QUERY
+    WITH batch AS (
+      -- Under the lock nobody else deletes and nobody updates: a row's ctid stays its own.
+      DELETE FROM tailrace.outbox o
+      WHERE o.ctid = ANY (ARRAY(SELECT ctid FROM tailrace.outbox ORDER BY id LIMIT max_rows))
+      RETURNING o.*
+    ), stamped AS (
+      INSERT INTO tailrace.event (pos, at, channel, type, key, message_id, data)
+      SELECT last + row_number() OVER (ORDER BY b.id),
+             b.at, b.channel, b.type, b.key, b.message_id, b.data
+      FROM batch b
+      RETURNING *
+    )
+    SELECT s.pos, s.channel::text, s.key,
+           tailrace.body(s.channel, s.type, s.key, s.at, s.message_id, s.data)
+    FROM stamped s ORDER BY s.pos;
+  GET DIAGNOSTICS moved = ROW_COUNT;
+  IF moved = 0 THEN RETURN; END IF;
+  UPDATE tailrace.head SET pos = last + moved;
+  IF lease_ms > 0 THEN
+    UPDATE tailrace.lease SET awake_until = clock_timestamp() + lease_ms * interval '1 ms'
+    WHERE awake_until < clock_timestamp() + (lease_ms - 100) * interval '1 ms';
+  END IF;
+  PERFORM pg_notify('tailrace', (last + 1) || '-' || (last + moved));
+END
+$$;
+
+-- Whether a stamper that polls may go to sleep: its promise has run out, and no transaction that
+-- may have relied on it is still open (such a one holds its lock on the outbox until it ends).
+CREATE OR REPLACE FUNCTION tailrace.may_sleep() RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT (SELECT awake_until < clock_timestamp() FROM tailrace.lease)
+    AND NOT EXISTS (
+      SELECT FROM pg_locks
+      WHERE relation = 'tailrace.outbox'::regclass AND mode = 'RowExclusiveLock'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND pid IS DISTINCT FROM pg_backend_pid())
+$$;
+
+-- Wake a stamper, unless one is awake. Once per transaction is enough (and `tailrace.poke` is
+-- turned off for its rest): either the notification is queued with it, or the awake stamper
+-- polls for as long as this transaction holds its lock on the outbox. NOTIFY in every
+-- transaction would make commits wait for each other's WAL flush.
+CREATE OR REPLACE FUNCTION tailrace.poke() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) THEN
+    PERFORM pg_notify('tailrace', '');
+  END IF;
+  PERFORM set_config('tailrace.poke', 'off', true);
+  RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER poke AFTER INSERT ON tailrace.outbox
+  FOR EACH STATEMENT
+  WHEN (current_setting('tailrace.poke', true) IS DISTINCT FROM 'off')
+  EXECUTE FUNCTION tailrace.poke();
+
+-- ---------------------------------------------------------------------------------------------
+-- For users: publish, watch, position
+-- ---------------------------------------------------------------------------------------------
+
+-- Bytes of JSON text that one event's data may have.
+CREATE OR REPLACE FUNCTION tailrace.max_data_bytes() RETURNS integer
+LANGUAGE sql IMMUTABLE AS 'SELECT 1048576';
+
+-- The first fault of an event's fields as a sentence, or NULL. `ops.>` is the server's alone.
+CREATE OR REPLACE FUNCTION tailrace.fault(channel text, type text, key text, bytes integer)
+RETURNS text LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE
+    WHEN channel IS NULL OR length(channel) > 200
+      OR channel !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'
+      THEN 'channel must be segments of [A-Za-z0-9_-] joined by dots, at most 200 characters'
+    WHEN channel ~ '^ops(\.|$)' THEN 'channels under ops belong to the server'
+    WHEN type IS NULL OR type = '' OR length(type) > 100 OR type ~ '[\x01-\x1f\x7f]'
+      THEN 'type must have 1 to 100 characters and no control characters'
+    WHEN length(key) > 512 OR key ~ '[\x01-\x1f\x7f]'
+      THEN 'key must have at most 512 characters and no control characters'
+    WHEN bytes IS NULL THEN 'data must be JSON, not NULL'
+    WHEN bytes > tailrace.max_data_bytes()
+      THEN format('data has %s bytes, more than the limit of %s', bytes, tailrace.max_data_bytes())
+  END
+$$;
+
+-- Publish one event in the caller's transaction; returns its message id. A message_id given a
+-- second time within 24 hours emits nothing.
+-- Errors: 22023 for a bad channel, type or key; 54000 for data over tailrace.max_data_bytes().
+CREATE OR REPLACE FUNCTION tailrace.publish(
+  channel text, type text, data jsonb, key text DEFAULT NULL, message_id uuid DEFAULT NULL
+) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  text_ text := publish.data::text;
+  fault text := tailrace.fault(publish.channel, publish.type, publish.key, octet_length(text_));
+  id_   uuid := coalesce(publish.message_id, gen_random_uuid());
+BEGIN
+  IF fault IS NOT NULL THEN
+    RAISE EXCEPTION 'tailrace.publish: %', fault
+      USING ERRCODE = CASE WHEN fault LIKE 'data has %' THEN '54000' ELSE '22023' END;
+  END IF;
+  IF publish.message_id IS NOT NULL THEN
+    INSERT INTO tailrace.message (message_id) VALUES (id_) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN RETURN id_; END IF;
+  END IF;
+  INSERT INTO tailrace.outbox (channel, type, key, message_id, data)
+  VALUES (publish.channel, publish.type, publish.key, id_, text_::json);
+  RETURN id_;
+END
+$$;
+
+-- The server's own door: many events in one statement, valid already. It never pokes: the caller
+-- wakes its stamper itself after the commit. `given` tells which ids the callers chose. Ids are taken in order, so that two batches cannot deadlock.
+CREATE OR REPLACE FUNCTION tailrace.publish_batch(
+  channels text[], types text[], keys text[], ids uuid[], given boolean[], datas text[]
+) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp SET tailrace.poke = 'off' AS $$
+  WITH item AS (
+    SELECT * FROM unnest(channels, types, keys, ids, given, datas)
+      WITH ORDINALITY AS t (channel, type, key, id, given, data, n)
+  ), fresh AS (
+    INSERT INTO tailrace.message (message_id)
+    SELECT id FROM item WHERE given GROUP BY id ORDER BY id
+    ON CONFLICT DO NOTHING RETURNING message_id
+  )
+  INSERT INTO tailrace.outbox (channel, type, key, message_id, data)
+  SELECT channel, type, key, id, data::json FROM item
+  WHERE NOT given OR (
+    id IN (SELECT message_id FROM fresh)
+    AND n = (SELECT min(same.n) FROM item same WHERE same.given AND same.id = item.id))
+  ORDER BY n
+$$;
+
+-- The SSE id of the caller's snapshot. Read in one statement, or one REPEATABLE READ transaction,
+-- with the data: a stream opened `after` it misses nothing that the data does not show.
+CREATE OR REPLACE FUNCTION tailrace.position() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT epoch || '.' || pos FROM tailrace.head
+$$;
+
+-- Move the floor up to `upto` (never down, never past the head); the server then drops what lies
+-- below. The floor is committed alone, before anything is removed: readers rely on it.
+CREATE OR REPLACE FUNCTION tailrace.prune(upto bigint) RETURNS bigint
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE tailrace.head SET floor = greatest(floor, least(upto, pos)) RETURNING floor
+$$;
+
+-- A row's value as a segment of a channel: what a segment may not hold becomes '-'.
+CREATE OR REPLACE FUNCTION tailrace.segment(value text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(nullif(regexp_replace(value, '[^A-Za-z0-9_-]', '-', 'g'), ''), '-')
+$$;
+
+-- The primary key's columns of a table, in the order of its index.
+CREATE OR REPLACE FUNCTION tailrace.key_columns(relation oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(array_agg(a.attname::text ORDER BY k.n), '{}')
+  FROM pg_index i, unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, n), pg_attribute a
+  WHERE i.indrelid = relation AND i.indisprimary
+    AND a.attrelid = relation AND a.attnum = k.attnum AND k.n <= i.indnkeyatts
+$$;
+
+-- An event's key for a row: the value of a single key column, a JSON array of several. NULL
+-- where there is no key or a column of it is not there.
+CREATE OR REPLACE FUNCTION tailrace.row_key(data json, columns text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  key  text := '';
+  item text;
+  name text;
+BEGIN
+  IF cardinality(columns) = 1 THEN
+    key := data ->> columns[1];
+  ELSE
+    FOREACH name IN ARRAY columns LOOP
+      item := data ->> name;
+      IF item IS NULL THEN RETURN NULL; END IF;
+      key := key || ',' || to_json(item);
+    END LOOP;
+    key := '[' || nullif(substr(key, 2), '') || ']';
+  END IF;
+  key := regexp_replace(key, '[\x01-\x1f\x7f]', ' ', 'g');
+  IF length(key) > 512 THEN key := left(key, 470) || '~' || md5(key); END IF;
+  RETURN key;
+END
+$$;
+
+-- The channel of a row: `{column}` in the template is the row's value, as one segment.
+CREATE OR REPLACE FUNCTION tailrace.fill(template text, data json) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  name text;
+BEGIN
+  WHILE template ~ '\{' LOOP
+    name := substring(template FROM '\{([^}]*)\}');
+    template := replace(template, '{' || name || '}', tailrace.segment(data ->> name));
+  END LOOP;
+  RETURN left(template, 200);
+END
+$$;
+
+-- Some columns of a row as JSON, without touching the others.
+CREATE OR REPLACE FUNCTION tailrace.pick(entry record, columns text[]) RETURNS json
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  picked json;
+BEGIN
+  EXECUTE 'SELECT json_build_object('
+    || (SELECT string_agg(format('%L, ($1).%I', c, c), ', ') FROM unnest(columns) c) || ')'
+    INTO picked USING entry;
+  RETURN picked;
+END
+$$;
+
+-- Those members of a JSON object that are named.
+CREATE OR REPLACE FUNCTION tailrace.members(data json, names text[]) RETURNS json
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT json_object_agg(key, value) FROM json_each(data) WHERE key = ANY (names)
+$$;
+
+-- The row trigger of a watched table. Arguments: channel template, key columns, columns or ''.
+-- It must never fail the user's write: a row that cannot be told (a json column may hold what
+-- to_json can't read back; a cast may raise) is announced by its key and channel alone, and if
+-- even these can't be had, on the table's own channel. (The guarded blocks write nothing, so
+-- their subtransactions are cheap.)
+CREATE OR REPLACE FUNCTION tailrace.capture() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  columns text[] := nullif(TG_ARGV[2], '')::text[];
+  fresh   json;
+  stale   json;
+  shown   json;
+  target  text := TG_ARGV[0];
+  source  text;
+  key_    text;
+  data_   text;
+BEGIN
+  BEGIN
+    IF TG_OP <> 'DELETE' THEN fresh := to_json(NEW); END IF;
+    IF TG_OP <> 'INSERT' THEN stale := to_json(OLD); END IF;
+    shown := coalesce(fresh, stale);
+    key_ := tailrace.row_key(shown, TG_ARGV[1]::text[]);
+    IF key_ IS NULL THEN  -- the key's columns were renamed since watch()
+      key_ := tailrace.row_key(shown, tailrace.key_columns(TG_RELID));
+    END IF;
+    IF strpos(target, '{') > 0 THEN
+      target := tailrace.fill(TG_ARGV[0], shown);
+      IF TG_OP = 'UPDATE' THEN source := tailrace.fill(TG_ARGV[0], stale); END IF;
+    END IF;
+    IF columns IS NOT NULL THEN
+      fresh := tailrace.members(fresh, columns);
+      stale := tailrace.members(stale, columns);
+      IF TG_OP = 'UPDATE' AND fresh::text IS NOT DISTINCT FROM stale::text
+        AND source IS NOT DISTINCT FROM nullif(target, TG_ARGV[0]) THEN
+        RETURN NULL;  -- nothing that is shown has changed
+      END IF;
+    END IF;
+    data_ := '{"new":' || coalesce(fresh::text, 'null')
+      || ',"old":' || coalesce(stale::text, 'null') || '}';
+    IF octet_length(data_) > tailrace.max_data_bytes() THEN data_ := '{"truncated":true}'; END IF;
+  EXCEPTION WHEN OTHERS THEN
+    data_ := '{"truncated":true}';
+    source := NULL;
+    BEGIN
+      shown := tailrace.pick(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END,
+        tailrace.key_columns(TG_RELID) || ARRAY(
+          SELECT m[1] FROM regexp_matches(TG_ARGV[0], '\{([^{}]+)\}', 'g') m));
+      key_ := tailrace.row_key(shown, tailrace.key_columns(TG_RELID));
+      target := tailrace.fill(TG_ARGV[0], shown);
+    EXCEPTION WHEN OTHERS THEN
+      target := tailrace.table_channel(TG_RELID);
+    END;
+  END;
+  IF source <> target THEN  -- the row left this channel
+    INSERT INTO tailrace.outbox (channel, type, key, data)
+    VALUES (source, 'delete', key_, '{"new":null,"old":null}');
+  END IF;
+  INSERT INTO tailrace.outbox (channel, type, key, data)
+  VALUES (target, lower(TG_OP), key_, data_::json);
+  RETURN NULL;
+END
+$$;
+
+-- The statement trigger of a watched table: TRUNCATE has no rows to tell of.
+CREATE OR REPLACE FUNCTION tailrace.capture_truncate() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  INSERT INTO tailrace.outbox (channel, type, data)
+  VALUES (CASE WHEN strpos(TG_ARGV[0], '{') > 0
+    THEN tailrace.table_channel(TG_RELID) ELSE TG_ARGV[0] END,
+    'truncate', '{"new":null,"old":null}');
+  RETURN NULL;
+END
+$$;
+
+-- The channel of a table that was given none: table.<schema>.<table>.
+CREATE OR REPLACE FUNCTION tailrace.table_channel(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT left('table.' || tailrace.segment(n.nspname) || '.' || tailrace.segment(c.relname), 200)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation
+$$;
+
+-- Announce every change of a table as an event in the same transaction: type insert, update,
+-- delete or truncate; key the primary key; data {"new":…,"old":…}. `channel` may hold `{column}`
+-- for the row's value (`user.{user_id}.orders`). `columns` limits what is shown, and updates
+-- that change none of them are not announced. Called again, it replaces the former watch.
+CREATE OR REPLACE FUNCTION tailrace.watch(
+  "table" regclass, channel text DEFAULT NULL, columns text[] DEFAULT NULL
+) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  target text := coalesce(watch.channel, tailrace.table_channel(watch."table"));
+  fault  text := tailrace.fault(regexp_replace(target, '\{[^{}]+\}', 'x', 'g'), 'watch', NULL, 0);
+  name   text;
+BEGIN
+  IF fault IS NOT NULL THEN
+    RAISE EXCEPTION 'tailrace.watch: %', fault USING ERRCODE = '22023';
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_class WHERE oid = watch."table" AND relkind IN ('r', 'p')) THEN
+    RAISE EXCEPTION 'tailrace.watch: % is not a table', watch."table" USING ERRCODE = '42809';
+  END IF;
+  FOR name IN
+    SELECT unnest(watch.columns)
+    UNION SELECT m[1] FROM regexp_matches(target, '\{([^{}]+)\}', 'g') m
+  LOOP
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = watch."table" AND attname = name
+        AND attnum > 0 AND NOT attisdropped) THEN
+      RAISE EXCEPTION 'tailrace.watch: % has no column %', watch."table", quote_ident(name)
+        USING ERRCODE = '42703';
+    END IF;
+  END LOOP;
+  EXECUTE format('CREATE OR REPLACE TRIGGER tailrace_watch
+    AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW
+    EXECUTE FUNCTION tailrace.capture(%L, %L, %L)', watch."table", target,
+    tailrace.key_columns(watch."table"), coalesce(watch.columns::text, ''));
+  EXECUTE format('CREATE OR REPLACE TRIGGER tailrace_watch_truncate
+    AFTER TRUNCATE ON %s FOR EACH STATEMENT
+    EXECUTE FUNCTION tailrace.capture_truncate(%L)', watch."table", target);
+  RETURN target;
+END
+$$;
+
+-- End a watch. Nothing happens where there is none.
+CREATE OR REPLACE FUNCTION tailrace.unwatch("table" regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  EXECUTE format('DROP TRIGGER IF EXISTS tailrace_watch ON %s', unwatch."table");
+  EXECUTE format('DROP TRIGGER IF EXISTS tailrace_watch_truncate ON %s', unwatch."table");
+END
+$$;
+
+-- Nothing is open to everybody; docs/event-log.md tells what to grant to whom.
+REVOKE ALL ON SCHEMA tailrace FROM PUBLIC;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA tailrace FROM PUBLIC;
+
+-- ---------------------------------------------------------------------------------------------
+-- The application's tables
+-- ---------------------------------------------------------------------------------------------
+
+-- A table of the same name that is somebody else's must not be taken for ours.
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['users', 'sessions', 'notifications'] LOOP
+    IF to_regclass('public.' || name) IS NOT NULL
+      AND coalesce(obj_description(to_regclass('public.' || name), 'pg_class'), '')
+        NOT LIKE 'tailrace:%' THEN
+      RAISE EXCEPTION 'the table public.% exists and is not Tailrace''s: give Tailrace a database'
+        ' of its own, or rename that table', name USING ERRCODE = '42P07';
+    END IF;
+  END LOOP;
+END $$;
+
+CREATE TABLE IF NOT EXISTS public.users (
+  id            text PRIMARY KEY DEFAULT replace(gen_random_uuid()::text, '-', ''),
+  name          text NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
+  email         text NOT NULL CHECK (length(email) BETWEEN 3 AND 320),
+  role          text NOT NULL DEFAULT 'user' CHECK (role IN ('user', 'admin')),
+  credits_total bigint NOT NULL DEFAULT 0,
+  created_at    timestamptz NOT NULL DEFAULT now(),
+  updated_at    timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS users_email ON public.users (lower(email));
+COMMENT ON TABLE public.users IS 'tailrace: accounts';
+
+CREATE TABLE IF NOT EXISTS public.sessions (
+  id         text PRIMARY KEY DEFAULT replace(gen_random_uuid()::text, '-', ''),
+  user_id    text NOT NULL REFERENCES public.users ON DELETE CASCADE,
+  -- SHA-256 of the token: whoever reads this table cannot sign in with it.
+  token_hash bytea NOT NULL UNIQUE CHECK (length(token_hash) = 32),
+  expires_at timestamptz NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  ip_address text,
+  user_agent text
+);
+CREATE INDEX IF NOT EXISTS sessions_user ON public.sessions (user_id);
+COMMENT ON TABLE public.sessions IS 'tailrace: sign-ins';
+
+CREATE TABLE IF NOT EXISTS public.notifications (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  user_id    text NOT NULL REFERENCES public.users ON DELETE CASCADE,
+  title      text NOT NULL CHECK (length(title) BETWEEN 1 AND 200),
+  body       text NOT NULL DEFAULT '' CHECK (length(body) <= 10000),
+  read_at    timestamptz,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS notifications_unread
+  ON public.notifications (user_id, id DESC) WHERE read_at IS NULL;
+COMMENT ON TABLE public.notifications IS 'tailrace: what a user is told';
+SELECT tailrace.watch('public.notifications', channel => 'user.{user_id}.notifications');
+
+INSERT INTO tailrace.schema_version (version) VALUES (1) ON CONFLICT DO NOTHING;

@@ -1,0 +1,136 @@
+"""The command line: `tailrace serve`, `migrate`, `sql` and `epoch new`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from server import __version__, settings
+from server.db.binaries import installed
+from server.db.datadir import DataDir
+from server.db.embedded import EmbeddedPostgres
+from server.db.migrate import migrate as apply_schema
+from server.db.pool import Database
+from server.errors import StartError
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class Sentence(click.Group):
+    """Commands whose StartError is one sentence on stderr and exit code 1, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StartError as error:
+            click.echo(f"tailrace: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=Sentence, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tailrace")
+def main() -> None:
+    """Commit to Postgres, and every subscribed browser has it within milliseconds."""
+    logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
+
+
+@main.command()
+@click.option("--host", help="Address to listen on (HOST).")
+@click.option("--port", type=int, help="Port to listen on, 0 for a free one (PORT).")
+@click.option(
+    "--demo/--no-demo",
+    default=None,
+    help="A demo user and some rows; on by default with the embedded Postgres.",
+)
+def serve(host: str | None, port: int | None, demo: bool | None) -> None:
+    """Start the server, with a Postgres of its own unless DATABASE_URL is set."""
+    # The server takes a third of a second to import, and the other commands need none of it.
+    from server.run import serve as run  # noqa: PLC0415
+
+    sys.exit(run(settings.load(host=host, port=port), demo=demo))
+
+
+@main.command()
+def migrate() -> None:
+    """Apply schema.sql to the database."""
+    loaded = _load()
+    if loaded.database_url:
+        database = Database(loaded.database_url, loaded.database_direct_url, embedded=False)
+        asyncio.run(apply_schema(database, force=True))
+        return
+    postgres = EmbeddedPostgres(loaded.data, say=click.echo)
+    postgres.start()
+    try:
+        asyncio.run(apply_schema(Database(postgres.url, None, embedded=True), force=True))
+    finally:
+        postgres.stop()
+
+
+@main.command()
+@click.argument("statements", required=False)
+def sql(statements: str | None) -> None:
+    """Run SQL on DATABASE_URL or on the running server's Postgres; without any, open psql."""
+    _psql(*(("-c", statements) if statements is not None else ()))
+
+
+@main.group()
+def epoch() -> None:
+    """The epoch of the event log: part of every event id."""
+
+
+@epoch.command()
+def new() -> None:
+    """Begin a new epoch: after the whole machine was set back to a snapshot."""
+    _psql("-At", "-c", "SELECT tailrace.epoch_new()")
+
+
+def _load() -> Settings:
+    """The settings for a command that signs nothing: it must not ask for the secret."""
+    return settings.load(secret=os.environ.get("TAILRACE_SECRET") or "-" * 32)
+
+
+def _psql(*arguments: str) -> NoReturn:
+    """Become psql: the one that the wheel brings, else the machine's."""
+    loaded = _load()
+    url = loaded.database_direct_url or loaded.database_url or DataDir(loaded.data).announced()
+    if url is None:
+        msg = (
+            f"no server runs on the data directory {loaded.data}: start scripts/serve, or set"
+            " DATABASE_URL"
+        )
+        raise StartError(msg)
+    try:
+        program = installed().path("psql")
+    except StartError:
+        found = shutil.which("psql")
+        if found is None:
+            raise
+        program = found
+    url, password = _without_password(url)
+    # Other users see a process' arguments, not its environment.
+    environment = os.environ | ({"PGPASSWORD": password} if password else {})
+    plain = ("-X", "-P", "pager=off", "-v", "ON_ERROR_STOP=1")
+    os.execve(program, [program, *plain, *arguments, url], environment)  # noqa: S606
+
+
+def _without_password(url: str) -> tuple[str, str | None]:
+    parts = urlsplit(url)
+    if not parts.password:
+        return url, None
+    user, _, place = parts.netloc.rpartition("@")
+    netloc = f"{user.partition(':')[0]}@{place}"
+    return parts._replace(netloc=netloc).geturl(), unquote(parts.password)
+
+
+if __name__ == "__main__":
+    main(prog_name="tailrace")

@@ -1,0 +1,137 @@
+"""The composition root: names every part of the application, and the order of life and death.
+
+Life: pool → pubsub → log (listens before it reads) → streams → doors. Death: the streams say
+`bye` first (`on_shutdown`: aiohttp would wait for their handlers otherwise), then the tasks end,
+the newest first, then the pool closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from server.auth import handlers as auth
+from server.auth.identify import identify
+from server.dashboard import page
+from server.db.pool import Database, create_pool
+from server.demo import Demo
+from server.guard import cors
+from server.keys import BANNER, FATAL, POOL, SETTINGS
+from server.log.service import Log
+from server.middleware import MIDDLEWARES, tell_request_id
+from server.ops import health
+from server.ops.metrics import CHANNEL as METRICS
+from server.ops.metrics import Metrics
+from server.resources import RESOURCES
+from server.settings import Settings
+from server.stream import events, handlers
+from server.stream.channels import readable
+from server.stream.pubsub import PubSub
+from server.stream.service import OPENED, SERVICE, Service
+from server.stream.streams import Streams
+from server.tasks import Tasks
+
+if TYPE_CHECKING:
+    from server.db.pool import Connection
+
+CLOSE_POOL = 1.0
+"""Seconds that a running query has at the end."""
+
+TASKS = web.AppKey("tasks", Tasks)
+DATABASE = web.AppKey("database", Database)
+DEMO = web.AppKey("demo", Demo)
+
+
+def build(settings: Settings, database: Database, *, demo: bool) -> web.Application:
+    """The whole application, not started yet."""
+    app = web.Application(middlewares=MIDDLEWARES)
+    app[SETTINGS] = settings
+    app[DATABASE] = database
+    app[TASKS] = Tasks()
+    app[BANNER] = []
+    app[OPENED] = (METRICS,) if demo else ()
+    app[health.READINESS] = health.Readiness()
+    app.on_response_prepare.append(tell_request_id)
+    app.cleanup_ctx.append(_fatal)
+    app.cleanup_ctx.append(_core)
+    if demo:
+        app.cleanup_ctx.append(_demo)
+        app.router.add_get("/demo", _demo_sign_in)
+    app.on_shutdown.append(_say_bye)
+    _add_routes(app)
+    cors.set_up(app, settings.cors_origins)
+    return app
+
+
+def _add_routes(app: web.Application) -> None:
+    router = app.router
+    router.add_get("/healthz", health.healthz)
+    router.add_get("/readyz", health.readyz)
+    router.add_get("/api/stream", handlers.get_stream)
+    router.add_post("/api/stream", handlers.post_stream)
+    router.add_get("/api/events", events.get_events)
+    router.add_post("/api/events", events.post_events)
+    auth.add_routes(app)
+    for add_routes in RESOURCES:
+        add_routes(app)
+    page.add_routes(app, _describe)
+
+
+async def _describe(request: web.Request) -> page.PageInfo:
+    who = await identify(request)
+    return page.PageInfo(
+        demo=DEMO in request.app, metrics=readable(who, [METRICS], request.app[OPENED])
+    )
+
+
+async def _fatal(app: web.Application) -> AsyncIterator[None]:
+    app[FATAL] = asyncio.get_running_loop().create_future()
+    yield
+
+
+async def _core(app: web.Application) -> AsyncIterator[None]:
+    """Pool, log and streams."""
+    settings, database, tasks = app[SETTINGS], app[DATABASE], app[TASKS]
+    pool = await create_pool(database, settings.pool_size, check=_check_epoch)
+    pubsub = PubSub(settings.ring_bytes)
+    log = Log(pool, database.direct, pubsub, settings, tasks)
+    limit = settings.max_streams if settings.limits == "on" else None
+    streams = Streams(pubsub, heartbeat=settings.heartbeat, max_streams=limit)
+    service = Service(log, pubsub, streams)
+    app[POOL], app[SERVICE] = pool, service
+    try:
+        await log.start()
+        tasks.spawn("streams", streams.run)
+        tasks.spawn("metrics", Metrics(service).run)
+        yield
+    finally:
+        await tasks.stop()
+        try:
+            async with asyncio.timeout(CLOSE_POOL):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+async def _check_epoch(connection: Connection) -> None:
+    """No connection may label or stamp an event before it is known which history it tells."""
+    await connection.fetchval("SELECT tailrace.epoch_check()")
+
+
+async def _demo(app: web.Application) -> AsyncIterator[None]:
+    demo = await Demo.prepare(app[POOL])
+    app[DEMO] = demo
+    app[BANNER] += demo.banner("{base}")  # the port may not be known yet
+    app[TASKS].spawn("demo", lambda: demo.move(app[SERVICE].log))
+    yield
+
+
+async def _demo_sign_in(request: web.Request) -> web.StreamResponse:
+    return await request.app[DEMO].sign_in(request)
+
+
+async def _say_bye(app: web.Application) -> None:
+    await app[SERVICE].streams.shut_down()

@@ -1,0 +1,1 @@
+"""The page at `/` and what a browser needs to show it."""

@@ -1,0 +1,37 @@
+// What the server says of itself and of the reader: `/api/page`, `/readyz`, the session.
+
+import { call } from "./api.js";
+import { createStore } from "./store.js";
+
+export function createAbout() {
+  const page = createStore({ demo: false, metrics: false, version: "" });
+  const server = createStore({ mode: "" });
+  // undefined: not asked yet; null: nobody is signed in.
+  const user = createStore(undefined);
+
+  return {
+    page,
+    server,
+    user,
+
+    async refreshServer() {
+      // A server that is not ready answers 503 and still says why.
+      const answer = await call("GET", "/readyz");
+      server.set({ mode: answer.data?.mode ?? "", ready: answer.ok });
+    },
+
+    async refreshReader() {
+      const [info, session] = await Promise.all([
+        call("GET", "/api/page"),
+        call("GET", "/api/auth/get-session"),
+      ]);
+      if (info.ok && info.data && !same(info.data, page.get())) page.set(info.data);
+      if (session.ok) {
+        const next = session.data?.user ?? null;
+        if (!same(next, user.get())) user.set(next);
+      } else if (user.get() === undefined) user.set(null);
+    },
+  };
+}
+
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);

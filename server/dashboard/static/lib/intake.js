@@ -1,0 +1,45 @@
+// From a stream's message to everything that shows it: the meter, the list, the tiles.
+// Runs once per event, up to thousands of times a second: it parses, counts and hands on.
+
+import { METRICS, matches } from "./channels.js";
+
+export function createIntake({ feed, meter, clients, echo, wantsMetrics }) {
+  return function take(message) {
+    const now = Date.now();
+    const event = parse(message.data);
+    const channel = text(event.channel);
+    if (channel === METRICS) clients.note(event.data, now);
+    // The page's own feed of metrics is not news, unless the reader asked to see it.
+    if (channel === METRICS && !wantsMetrics()) return;
+
+    const at = Date.parse(event.at);
+    meter.count(at, now);
+    echo.arrived(event.message_id, performance.now());
+    feed.event({
+      channel,
+      type: text(event.type),
+      key: text(event.key),
+      at: Number.isNaN(at) ? now : at,
+      // An ephemeral event has no id of its own; the browser reports the last one it saw.
+      id: event.message_id ? message.lastEventId : "",
+      messageId: text(event.message_id),
+      received: now,
+      raw: message.data,
+    });
+  };
+}
+
+/** Whether somebody's own channel list asks for the metrics. */
+export const asksForMetrics = (channels) => channels.some((pattern) => matches(pattern, METRICS));
+
+function parse(data) {
+  try {
+    const event = JSON.parse(data);
+    if (event && typeof event === "object") return event;
+  } catch {
+    // Not ours to repair: shown as it came.
+  }
+  return { type: "unreadable" };
+}
+
+const text = (value) => (value === undefined || value === null ? "" : String(value));

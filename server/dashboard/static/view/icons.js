@@ -1,0 +1,28 @@
+// The few drawings of the page, in the colour of the text around them.
+
+import { html } from "../vendor/htm-preact.js";
+
+const draw = (path) => html`
+  <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" focusable="false">
+    ${path}
+  </svg>
+`;
+
+export const Mark = () => html`
+  <svg class="mark" viewBox="0 0 24 24" width="24" height="24" aria-hidden="true" focusable="false">
+    <rect width="24" height="24" rx="6" />
+    <path d="M4.5 8h6.5c4 0 3.500 4 7 4h1.500" />
+    <path d="M4.5 12h4.500c4 0 3.500 4 7 4h3.500" opacity=".65" />
+    <path d="M4.5 16h2.500c2 0 2.500 1.500 4 2.500" opacity=".35" />
+  </svg>
+`;
+
+export const Bell = () =>
+  draw(html`<path d="M8 2a4 4 0 0 0-4 4v2.500L2.750 11h10.500L12 8.500V6a4 4 0 0 0-4-4ZM6.500 13.250a1.600 1.600 0 0 0 3 0" />`);
+export const Chevron = () => draw(html`<path d="m6 4 4 4-4 4" />`);
+export const Copy = () =>
+  draw(html`<rect x="5.500" y="5.500" width="8" height="8" rx="1.500" /><path d="M10.500 3.500a1 1 0 0 0-1-1h-6a1 1 0 0 0-1 1v6a1 1 0 0 0 1 1" />`);
+export const Done = () => draw(html`<path d="m3.500 8.500 3 3 6-7" />`);
+export const Pause = () => draw(html`<path d="M5.500 3.500v9M10.500 3.500v9" />`);
+export const Play = () => draw(html`<path d="M5 3.500v9l7-4.500z" />`);
+export const Warning = () => draw(html`<path d="M8 2.500 14.250 13.500H1.750ZM8 6.500v3.250M8 11.500v.25" />`);

@@ -1,0 +1,1 @@
+"""Postgres itself: the supervised embedded server, the pool, the migration."""

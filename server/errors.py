@@ -1,0 +1,112 @@
+"""The one error form of every HTTP answer, and the sentences that stop a start (RFC 9457).
+
+Drivers' and libraries' errors are translated into these where they enter.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+class StartError(Exception):
+    """The server cannot start; the message is one sentence that says what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the error table: an HTTP status and the sentence that goes with it."""
+
+    code: str
+    status: int
+    error: str
+
+
+INVALID = Kind("invalid", 400, "Invalid input")
+UNAUTHORIZED = Kind("unauthorized", 401, "Unauthorized")
+FORBIDDEN = Kind("forbidden", 403, "Forbidden")
+NOT_FOUND = Kind("not-found", 404, "Not found")
+METHOD = Kind("method-not-allowed", 405, "Method not allowed")
+TIMEOUT = Kind("timeout", 408, "Request timeout")
+TOO_LARGE = Kind("too-large", 413, "Payload too large")
+MEDIA_TYPE = Kind("unsupported-media-type", 415, "Unsupported media type")
+RATE = Kind("rate", 429, "Too many requests")
+INTERNAL = Kind("internal", 500, "Internal server error")
+UNAVAILABLE = Kind("unavailable", 503, "Service unavailable")
+
+TABLE: dict[int, Kind] = {
+    kind.status: kind
+    for kind in (
+        INVALID,
+        UNAUTHORIZED,
+        FORBIDDEN,
+        NOT_FOUND,
+        METHOD,
+        TIMEOUT,
+        TOO_LARGE,
+        MEDIA_TYPE,
+        RATE,
+        INTERNAL,
+        UNAVAILABLE,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing wrong with a request: where (`path`), what (`message`) and a stable `code`."""
+
+    path: tuple[str | int, ...]
+    message: str
+    code: str
+
+
+class ApiError(Exception):
+    """An answer in the error form; raised by handlers, rendered by the middleware.
+
+    `headers` are added to the answer (`Retry-After`, `Allow`, …).
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str | None = None,
+        *,
+        issues: tuple[Issue, ...] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail or kind.error)
+        self.kind = kind
+        self.detail = detail
+        self.issues = issues
+        self.headers = headers or {}
+
+
+def invalid(path: str, message: str, code: str = "invalid") -> ApiError:
+    """The 400 for one bad parameter or field."""
+    return ApiError(INVALID, issues=(Issue((path,), message, code),))
+
+
+def problem(
+    kind: Kind,
+    request_id: str,
+    detail: str | None = None,
+    issues: tuple[Issue, ...] = (),
+) -> bytes:
+    """Render the error form: an `application/problem+json` body (RFC 9457)."""
+    body: dict[str, Any] = {
+        "type": f"urn:tailrace:error:{kind.code}",
+        "title": kind.error,
+        "status": kind.status,
+        "error": kind.error,
+    }
+    if detail:
+        body["detail"] = detail
+    if issues:
+        body["issues"] = [
+            {"path": list(issue.path), "message": issue.message, "code": issue.code}
+            for issue in issues
+        ]
+    body["request_id"] = request_id
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,160 @@
+"""The process's one LISTEN connection: wake-ups, ephemeral events and control messages.
+
+It stands outside the pool, listens first and catches up then, and proves by a round trip that
+notifications really arrive: a pooler in transaction mode accepts LISTEN and delivers nothing.
+While they don't, the log is polled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from server.db.faults import LOST
+
+if TYPE_CHECKING:
+    from server.db.pool import Connection
+    from server.log.stamper import Connect
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "tailrace"
+PROBE_EVERY = 10.0
+PROBE_TIMEOUT = 3.0
+POLL = 0.1
+
+Mode = Literal["notify", "polling"]
+
+
+class Listener:
+    """Turns notifications into calls.
+
+    `on_stamped(hi)`: the log goes up to `hi` (`None`: look). `on_poke()`: an outbox has rows.
+    `on_ephemeral(json)`, `on_control(json)`: a message's text.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        on_stamped: Callable[[int | None], None],
+        on_poke: Callable[[], None],
+        on_look: Callable[[], None],
+        on_ephemeral: Callable[[str], None],
+        on_control: Callable[[str], None],
+    ) -> None:
+        self._connect = connect
+        self._on_stamped = on_stamped
+        self._on_poke = on_poke
+        self._on_look = on_look
+        self._on_ephemeral = on_ephemeral
+        self._on_control = on_control
+        self._probes: dict[str, asyncio.Future[None]] = {}
+        self._connection: Connection | None = None
+        self._lost = asyncio.Event()
+        self.mode: Mode = "polling"
+        self.reconnects = 0
+        self.bad_payloads = 0
+
+    async def prove(self) -> Mode:
+        """How events reach this process now, proved: by a round trip, else by a poll's query."""
+        connection = self._connection
+        if connection is None:
+            msg = "no connection to listen on"
+            raise ConnectionError(msg)
+        if self.mode == "notify":
+            await self._probe(connection)
+        else:
+            await connection.fetchval("SELECT 1")
+        return self.mode
+
+    async def run(self) -> None:
+        """Listen until cancelled; a connection that is lost, or deaf, is made anew."""
+        delay = 0.05
+        while True:
+            try:
+                connection = await self._connect()
+            except LOST as error:
+                log.warning("the listener can't connect: %r", error)
+            else:
+                try:
+                    await self._listen(connection)
+                    delay = 0.05
+                except LOST as error:
+                    log.warning("the listener lost its connection: %r", error)
+                finally:
+                    self._connection = None
+                    self.mode = "polling"
+                    connection.terminate()
+            self.reconnects += 1
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 2.0)
+
+    async def _listen(self, connection: Connection) -> None:
+        self._lost.clear()
+        connection.add_termination_listener(lambda _: self._lost.set())
+        await connection.add_listener(CHANNEL, self._receive)
+        self._connection = connection
+        self._on_look()  # after LISTEN: what was missed before it is in the log by now
+        while not self._lost.is_set():
+            try:
+                await self._probe(connection)
+            except TimeoutError:
+                if self.mode == "notify":
+                    log.warning("notifications stopped arriving: connecting anew")
+                    return
+                log.warning("notifications do not arrive here (a pooler?): polling the log")
+            else:
+                self.mode = "notify"
+            await self._wait()
+        msg = "the connection was closed"
+        raise ConnectionError(msg)
+
+    async def _wait(self) -> None:
+        """Until the next probe is due or the connection is lost, polling if need be."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PROBE_EVERY
+        while (left := end - loop.time()) > 0 and not self._lost.is_set():
+            step = left if self.mode == "notify" else min(POLL, left)
+            try:
+                async with asyncio.timeout(step):
+                    await self._lost.wait()
+            except TimeoutError:
+                if self.mode == "polling":
+                    self._on_look()
+
+    async def _probe(self, connection: Connection) -> None:
+        """Send a notification to ourselves and wait until it is back."""
+        token = secrets.token_hex(6)
+        back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._probes[token] = back
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, "p" + token)
+                await back
+        finally:
+            del self._probes[token]
+
+    def _receive(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
+        """Sort a payload by its first character. A bad one is counted and never kills."""
+        text = str(payload)
+        try:
+            match text[:1]:
+                case "":
+                    self._on_poke()
+                case "p":
+                    back = self._probes.get(text[1:])
+                    if back is not None and not back.done():
+                        back.set_result(None)
+                case "e":
+                    self._on_ephemeral(text[1:])
+                case "c":
+                    self._on_control(text[1:])
+                case _:
+                    self._on_stamped(int(text.partition("-")[2]))
+        except Exception:
+            self.bad_payloads += 1
+            log.exception("a notification could not be used: %.100s", text)

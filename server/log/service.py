@@ -1,0 +1,83 @@
+"""The event log of one process, put together: who wakes whom, and the order of life and death."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from server.log.ephemeral import Ephemeral, messages
+from server.log.history import History
+from server.log.listener import Listener, Mode
+from server.log.model import Sink
+from server.log.outbox import Outbox
+from server.log.reader import Reader
+from server.log.retention import Retention
+from server.log.stamper import Stamper
+from server.settings import Settings
+from server.tasks import Tasks
+
+if TYPE_CHECKING:
+    from server.db.pool import Connection, Pool
+
+
+class Log:
+    """Feeds `sink` from the database at `dsn` (direct, not through a pooler) and `pool`."""
+
+    def __init__(self, pool: Pool, dsn: str, sink: Sink, settings: Settings, tasks: Tasks) -> None:
+        self._dsn = dsn
+        self._sink = sink
+        self._tasks = tasks
+        self.history = History(pool)
+        self.retention = Retention(
+            pool,
+            seconds=settings.retain_seconds,
+            size=settings.retain_bytes,
+            partition_size=settings.partition_size,
+        )
+        self.ephemeral = Ephemeral(pool)
+        self.reader = Reader(pool, sink)
+        self.stamper = Stamper(self._connect, self.reader.offer, self.retention.extend)
+        self.outbox = Outbox(pool, self.stamper.wake)
+        self.listener = Listener(
+            self._connect,
+            on_stamped=self.reader.wake,
+            on_poke=self.stamper.poke,
+            on_look=self._look,
+            on_ephemeral=self._announce,
+            on_control=lambda _: None,
+        )
+
+    async def start(self) -> None:
+        """Begin at the head; from here on nothing is missed."""
+        await self.retention.extend()
+        await self.reader.start()
+        self._tasks.spawn("reader", self.reader.run)
+        self._tasks.spawn("listener", self.listener.run)
+        self._tasks.spawn("stamper", self.stamper.run)
+        self._tasks.spawn("outbox", self.outbox.run)
+        self._tasks.spawn("ephemeral", self.ephemeral.run)
+        self._tasks.spawn("retention", self.retention.run)
+
+    async def prove(self) -> Mode:
+        """A round trip through listener and stamper; raises what went wrong."""
+        mode = await self.listener.prove()
+        await self.stamper.prove()
+        return mode
+
+    async def _connect(self) -> Connection:
+        """A connection of one task's own. Keep-alives end it when the other side has vanished."""
+        return await asyncpg.connect(
+            self._dsn,
+            timeout=10,
+            command_timeout=30,
+            server_settings={"application_name": "tailrace"},
+        )
+
+    def _look(self) -> None:
+        self.stamper.wake()
+        self.reader.wake()
+
+    def _announce(self, payload: str) -> None:
+        for channel, body in messages(payload):
+            self._sink.announce(channel, body)

@@ -1,0 +1,167 @@
+"""The stamper: gives committed events their positions, in batches that size themselves.
+
+Any number of processes run one; the head's row lock keeps them apart. In quiet times each foreign
+commit wakes it by a notification. When such commits overlap, it promises to poll for a while (the
+lease in the database), and writers stop notifying: NOTIFY would make their commits wait for each
+other's WAL flush. It may only fall asleep when `tailrace.may_sleep()` says so, see there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from server.db.faults import LOST
+from server.log.model import Event
+
+if TYPE_CHECKING:
+    from server.db.pool import Connection
+
+    Connect = Callable[[], Awaitable[Connection]]
+
+log = logging.getLogger(__name__)
+
+BATCH = 1_000
+IDLE = 1.0
+"""Seconds between looks at the outbox when nothing wakes the stamper."""
+LEASE_MS = 400
+POLL = 0.002
+BUSY_POKES = 8
+"""So many foreign commits within `BUSY_WINDOW`, more than one to a stamp, make it busy."""
+BUSY_WINDOW = 0.1
+
+_STAMP = "SELECT * FROM tailrace.stamp($1, $2)"
+_EPOCH = "SELECT tailrace.epoch_check()"
+_MAY_SLEEP = "SELECT tailrace.may_sleep()"
+
+
+class Stamper:
+    """Runs on a connection of its own and hands what it stamped to `deliver(epoch, events)`."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        deliver: Callable[[str, Sequence[Event]], None],
+        on_missing_partition: Callable[[], Awaitable[Any]],
+    ) -> None:
+        self._connect = connect
+        self._deliver = deliver
+        self._on_missing_partition = on_missing_partition
+        self._wake = asyncio.Event()
+        self._pokes: list[float] = []
+        self._rounds: list[float] = []
+        self._proofs: list[asyncio.Future[None]] = []
+        self.alive = False
+        self.stamped = 0
+        self.batches = 0
+        self.busy_spells = 0
+
+    def wake(self) -> None:
+        """An event of this process is committed."""
+        self._wake.set()
+
+    def poke(self) -> None:
+        """A foreign transaction committed events and found no stamper awake."""
+        self._pokes.append(asyncio.get_running_loop().time())
+        self._wake.set()
+
+    async def prove(self) -> None:
+        """Return once a stamp that began after this call has succeeded."""
+        proof: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._proofs.append(proof)
+        self._wake.set()
+        await proof
+
+    async def run(self) -> None:
+        """Stamp until cancelled; a lost connection is made anew."""
+        delay = 0.05
+        while True:
+            try:
+                connection = await self._connect()
+            except LOST as error:
+                log.warning("the stamper can't connect: %r", error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 2.0)
+                continue
+            try:
+                epoch = await connection.fetchval(_EPOCH)
+                delay = 0.05
+                await self._work(connection, epoch)
+            except LOST as error:
+                log.warning("the stamper lost its connection: %r", error)
+            finally:
+                self.alive = False
+                connection.terminate()
+
+    async def _work(self, connection: Connection, epoch: str) -> None:
+        self._wake.set()  # what was committed while nobody listened
+        while True:
+            await self._drain(connection, epoch)
+            self.alive = True
+            if self._crowded():
+                await self._busy(connection, epoch)
+            try:
+                async with asyncio.timeout(IDLE):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    async def _drain(self, connection: Connection, epoch: str) -> None:
+        """Stamp until the outbox shows nothing more."""
+        proofs, self._proofs = self._proofs, []
+        try:
+            while await self._stamp(connection, epoch, 0) == BATCH:
+                pass
+        except BaseException:
+            self._proofs += proofs
+            raise
+        for proof in proofs:
+            if not proof.done():
+                proof.set_result(None)
+
+    async def _busy(self, connection: Connection, epoch: str) -> None:
+        """Poll under a lease that says so, until the writers have become few."""
+        self.busy_spells += 1
+        loop = asyncio.get_running_loop()
+        rows, since = 0, loop.time()
+        while True:
+            moved = await self._stamp(connection, epoch, LEASE_MS)
+            rows += moved
+            if loop.time() - since > LEASE_MS / 1000:
+                if rows < BUSY_POKES:
+                    break
+                rows, since = 0, loop.time()
+            if moved < BATCH:
+                await asyncio.sleep(POLL)
+            if self._proofs:
+                await self._drain(connection, epoch)
+        while not await connection.fetchval(_MAY_SLEEP):
+            await self._stamp(connection, epoch, 0)
+            await asyncio.sleep(POLL)
+        # Only now: whoever relied on the lease had committed before that look, so this sees it.
+        self._wake.set()
+
+    async def _stamp(self, connection: Connection, epoch: str, lease: int) -> int:
+        try:
+            rows = await connection.fetch(_STAMP, BATCH, lease)
+        except asyncpg.CheckViolationError:
+            await self._on_missing_partition()
+            return BATCH
+        self._rounds.append(asyncio.get_running_loop().time())
+        if rows:
+            self.stamped += len(rows)
+            self.batches += 1
+            self._deliver(epoch, [Event(*row) for row in rows])
+        return len(rows)
+
+    def _crowded(self) -> bool:
+        """Whether foreign transactions come faster than one to a stamp."""
+        now = asyncio.get_running_loop().time()
+        self._pokes = [at for at in self._pokes if now - at < BUSY_WINDOW]
+        self._rounds = [at for at in self._rounds if now - at < BUSY_WINDOW]
+        return len(self._pokes) >= BUSY_POKES and len(self._pokes) > 1.5 * len(self._rounds)

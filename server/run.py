@@ -1,0 +1,215 @@
+"""The life of one server process: Postgres first and last, the application between, signals around.
+
+Everything ends well under five seconds (process managers kill after that), whatever is connected:
+each step has its limit, and an alarm stands behind them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import shlex
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import uvloop
+from aiohttp import web
+
+from server import __version__, app
+from server.db.embedded import EmbeddedPostgres
+from server.db.migrate import migrate
+from server.db.pool import Database
+from server.errors import StartError
+from server.keys import BANNER, FATAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from server.settings import Settings
+
+# aiohttp waits this long twice: for handlers to end, then for cancelled ones.
+HANDLERS = 1.0
+CLEANUP = 2.5
+POSTGRES = 1.5
+ALARM = 4.7
+# 128, the default, makes three thousand simultaneous connects take half a minute.
+BACKLOG = 4096
+GREETING = r"""SELECT tailrace.publish('public.hello','greeting','{\"n\":1}')"""
+
+log = logging.getLogger("tailrace")
+
+
+def serve(settings: Settings, *, demo: bool | None = None) -> int:
+    """Run the server until a signal or a fatal failure; the exit code.
+
+    Raises:
+        StartError: it cannot start.
+    """
+    # Before there is a loop, SIGTERM ends a start as Ctrl-C does: through `finally`.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    postgres = None
+    if settings.database_url is None:
+        postgres = EmbeddedPostgres(settings.data, say=click.echo)
+    try:
+        if postgres is not None:
+            postgres.start()
+            secret = settings.secret or postgres.data.secret()
+            settings = settings.model_copy(update={"secret": secret})
+        process = Process(settings, postgres, demo=postgres is not None if demo is None else demo)
+        factory = uvloop.new_event_loop if settings.loop == "uvloop" else asyncio.new_event_loop
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(process.run())
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        # From here a second signal ends us on the spot, and the kernel ends Postgres.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        if postgres is not None:
+            postgres.stop(POSTGRES)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class Process:
+    """The application on its event loop."""
+
+    def __init__(
+        self, settings: Settings, postgres: EmbeddedPostgres | None, *, demo: bool
+    ) -> None:
+        self._settings = settings
+        self._postgres = postgres
+        self._demo = demo
+        self._main: asyncio.Task[int] | None = None
+        self._signalled = False
+        url = settings.database_url or (postgres.url if postgres else "")
+        self._database = Database(url, settings.database_direct_url, embedded=postgres is not None)
+
+    async def run(self) -> int:
+        """Serve until the first signal (0) or a fatal failure (1)."""
+        self._main = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._signal, number)
+        try:
+            return await self._live()
+        except asyncio.CancelledError:
+            if not self._signalled:
+                raise
+            return 0
+
+    def _signal(self, number: int) -> None:
+        if self._signalled:
+            # Asked twice: at once. The kernel ends Postgres with us.
+            os._exit(128 + number)
+        self._signalled = True
+        if self._main is not None:
+            self._main.cancel()
+
+    async def _live(self) -> int:
+        if self._settings.migrate == "on":
+            await migrate(self._database)
+        application = app.build(self._settings, self._database, demo=self._demo)
+        runner = web.AppRunner(
+            application,
+            # A write goes on when its client hangs up: the commit and the answer stay one.
+            handler_cancellation=False,
+            access_log=None,
+            shutdown_timeout=HANDLERS,
+            keepalive_timeout=75,
+        )
+        watch = asyncio.create_task(self._watch(), name="postgres")
+        try:
+            await runner.setup()
+            await listen(runner, self._settings.host, self._settings.port)
+            for line in self._welcome(runner):
+                click.echo(line)
+            return await self._until_fatal(application[FATAL], watch)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, ALARM)
+            await _clean_up(runner)
+            watch.cancel()
+
+    async def _watch(self) -> None:
+        """Keep the embedded Postgres up; with one of yours, wait for ever."""
+        if self._postgres is not None:
+            await self._postgres.watch()
+        await asyncio.Event().wait()
+
+    async def _until_fatal(
+        self, fatal: asyncio.Future[BaseException], watch: asyncio.Task[None]
+    ) -> int:
+        await asyncio.wait((fatal, watch), return_when=asyncio.FIRST_COMPLETED)
+        if fatal.done():
+            error = fatal.exception() or fatal.result()
+        else:
+            error = watch.exception() or RuntimeError("the watch over Postgres ended")
+        log.critical("a part of the server failed for good; ending", exc_info=error)
+        return 1
+
+    def _welcome(self, runner: web.AppRunner) -> Iterable[str]:
+        """What a newcomer needs: the address, how to listen, how to publish."""
+        address = address_of(runner)
+        yield f"Tailrace {__version__}  {address}"
+        for line in runner.app[BANNER]:
+            yield line.replace("{base}", address.rstrip("/"))
+        yield f"  curl -N '{address}api/stream?channel=public.hello'"
+        yield f"  {self._publish()}"
+
+    def _publish(self) -> str:
+        """A command that publishes; an address of yours may hold a password and is not printed."""
+        if shutil.which("psql"):
+            url = shlex.quote(self._database.url) if self._postgres else '"$DATABASE_URL"'
+            return f'psql {url} -c "{GREETING}"'
+        tailrace = Path(sys.executable).with_name("tailrace")
+        if tailrace.is_relative_to(Path.cwd()):
+            tailrace = tailrace.relative_to(Path.cwd())
+        return f'{shlex.quote(str(tailrace))} sql "{GREETING}"'
+
+
+async def listen(runner: web.AppRunner, host: str, port: int) -> None:
+    """Take connections.
+
+    Raises:
+        StartError: the address is taken, forbidden or unknown.
+    """
+    try:
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+    except socket.gaierror:
+        msg = f"HOST {host} is no address of this machine: set HOST to 127.0.0.1 or 0.0.0.0"
+        raise StartError(msg) from None
+    except OSError as error:
+        raise StartError(_unbound(error, host, port)) from None
+
+
+def _unbound(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use: stop what listens there, or set PORT"
+    if error.errno == errno.EACCES:
+        return f"port {port} needs privileges: set PORT to 1024 or above"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"HOST {host} is no address of this machine: set HOST to 127.0.0.1 or 0.0.0.0"
+    return f"cannot listen on {host} port {port}: {error.strerror or error}"
+
+
+def address_of(runner: web.AppRunner) -> str:
+    """The URL to open: the bound port, and this machine when the server listens everywhere."""
+    host, port = runner.addresses[0][:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - shown, not bound
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"http://{host}:{port}/"
+
+
+async def _clean_up(runner: web.AppRunner) -> None:
+    try:
+        async with asyncio.timeout(CLEANUP):
+            await runner.cleanup()
+    except TimeoutError:
+        log.warning("the application did not end in %s s; going on without it", CLEANUP)

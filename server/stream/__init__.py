@@ -1,0 +1,1 @@
+"""Streams: from the log's events to the bytes of Server-Sent Events."""

@@ -1,0 +1,110 @@
+"""The connection of one stream: the response that carries it, and the loop that drives it.
+
+The response is aiohttp-sse's with the handler parked in `drive`; frames are made elsewhere, whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse
+
+from server.db.faults import LOST
+from server.stream import wire
+from server.stream.replay import Replay
+from server.stream.subscriber import Subscriber
+
+SEND_BUFFER = 64 * 1024
+"""SO_SNDBUF: a stalled client would otherwise take megabytes of kernel memory."""
+NEVER = 10.0**9
+"""aiohttp-sse's own pings are off: the shared heartbeat moves the client's position as well."""
+
+
+class Connection:
+    """Writes a stream's bytes, with a deadline for readers that take nothing."""
+
+    def __init__(self, request: web.Request, deadline: float) -> None:
+        self._request = request
+        self._deadline = deadline
+        self.response = EventSourceResponse(
+            sep="\n", ping_interval=NEVER, send_timeout=deadline, allow_all_methods=True
+        )
+        self.response.headers.update(wire.HEADERS)
+        self.written = 0
+
+    async def open(self) -> None:
+        """Send the headers."""
+        transport = self._request.transport
+        sock = transport.get_extra_info("socket") if transport is not None else None
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        self._writer = await self.response.prepare(self._request)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client has gone."""
+        transport = self._request.transport
+        return transport is None or transport.is_closing()
+
+    async def write(self, data: bytes) -> None:
+        """Send `data`; returns when the socket has room for more.
+
+        Raises:
+            ConnectionResetError: the client has gone, or took nothing for `deadline` seconds.
+        """
+        if self.closed or self._writer is None:
+            msg = "the client has gone"
+            raise ConnectionResetError(msg)
+        await self._writer.write(data, drain=False)  # type: ignore[call-arg]
+        self.written += len(data)
+        while not await self._drained():
+            pass
+
+    async def _drained(self) -> bool:
+        transport = self._request.transport
+        if transport is None or self._writer is None:
+            msg = "the client has gone"
+            raise ConnectionResetError(msg)
+        before = transport.get_write_buffer_size()
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._writer.drain()
+        except TimeoutError:
+            if transport.get_write_buffer_size() < before:
+                return False  # slow, but it reads
+            transport.abort()
+            msg = f"the client took nothing for {self._deadline:g} s"
+            raise ConnectionResetError(msg) from None
+        return True
+
+    def abort(self) -> None:
+        """Cut the connection without waiting for what is buffered."""
+        transport = self._request.transport
+        if transport is not None:
+            transport.abort()
+
+    async def close(self) -> None:
+        """End the response."""
+        self.response.stop_streaming()
+        await self.response.wait()
+
+
+async def drive(subscriber: Subscriber, connection: Connection, replay: Replay) -> None:
+    """Move bytes from the subscriber to its connection until the stream ends or the client goes."""
+    while True:
+        subscriber.wakeup.clear()
+        data = subscriber.take()
+        if not data and not subscriber.live and not subscriber.ended:
+            try:
+                data = await replay.feed(subscriber)
+            except LOST:
+                await asyncio.sleep(0.2)  # the database is away; the client waits with us
+                continue
+        if data:
+            await connection.write(data)
+        elif subscriber.ended and subscriber.idle:
+            return
+        elif subscriber.live and subscriber.idle:
+            await subscriber.wakeup.wait()

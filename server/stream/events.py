@@ -1,0 +1,148 @@
+"""`/api/events`: history and long poll as JSON, and publishing over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.auth.identify import forbid_foreign_origin, identify, unauthorized
+from server.errors import FORBIDDEN, INVALID, ApiError, Issue
+from server.log.history import Page
+from server.log.model import Event, EventId
+from server.log.outbox import Draft, draft
+from server.stream import wire
+from server.stream.handlers import allow
+from server.stream.names import Matcher
+from server.stream.request import WantedHistory, check, from_query, read_json
+from server.stream.service import SERVICE, Service, Start, selection_of
+from server.stream.subscriber import Subscriber
+
+MAX_EVENTS = 1_000
+"""Events in one publish."""
+MAX_BODY = 8 * 1024 * 1024
+
+
+class NewEvent(BaseModel):
+    """One event to publish."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    channel: str
+    type: str
+    data: Any
+    key: str | None = None
+    message_id: uuid.UUID | None = None
+
+
+class Publish(BaseModel):
+    """Several events, published in one transaction."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    events: list[NewEvent] = Field(min_length=1, max_length=MAX_EVENTS)
+
+
+async def post_events(request: web.Request) -> web.Response:
+    """Publish; answers after the commit with the message ids, in the order of the events."""
+    principal = await identify(request)
+    if not principal.may_publish:
+        if principal.kind == "anonymous":
+            raise unauthorized("publishing needs credentials")
+        raise ApiError(FORBIDDEN, "these credentials may not publish")
+    forbid_foreign_origin(request, principal)
+    drafts = _drafts(await read_json(request.clone(client_max_size=MAX_BODY)))
+    await request.app[SERVICE].log.outbox.publish(drafts)
+    return web.json_response({"ids": [str(item.message_id) for item in drafts]})
+
+
+def _drafts(body: Any) -> list[Draft]:
+    """All events, or all faults of all of them."""
+    many = isinstance(body, dict) and "events" in body
+    publish = check(Publish, body if many else {"events": [body]})
+    drafts: list[Draft] = []
+    issues: list[Issue] = []
+    for index, item in enumerate(publish.events):
+        place = ("events", index) if many else ()
+        if item.channel == "ops" or item.channel.startswith("ops."):
+            message = "channels under ops belong to the server"
+            issues.append(Issue((*place, "channel"), message, "reserved"))
+            continue
+        try:
+            drafts.append(draft(item.channel, item.type, item.data, item.key, item.message_id))
+        except ApiError as error:
+            issues += [Issue((*place, *it.path), it.message, it.code) for it in error.issues]
+    if issues:
+        raise ApiError(INVALID, issues=tuple(issues))
+    return drafts
+
+
+async def get_events(request: web.Request) -> web.Response:
+    """History: `{"events":[…],"next":id,"gap":null|{…}}`. With `wait`, a long poll.
+
+    `next` is where the next page starts (`after=`); a `gap` says as in a stream that events
+    between `after` and `resumed` are missing.
+    """
+    wanted = from_query(WantedHistory, request)
+    await allow(request, wanted.channel)
+    service = request.app[SERVICE]
+    channels = Matcher(wanted.channel)
+    start = await service.start(wanted, channels, request.headers.get("Last-Event-ID"))
+    loop = asyncio.get_running_loop()
+    end = loop.time() + wanted.wait
+    while True:
+        page = await service.log.history.page(
+            selection_of(channels), start.id.pos, service.pubsub.position, wanted.limit
+        )
+        if page.head.floor > start.id.pos or page.head.epoch != start.id.epoch:
+            start = await _again(service, start)
+            continue
+        start_next = max(page.reached, start.id.pos)
+        left = end - loop.time()
+        if page.events or start.gap or left <= 0:
+            return _page(page, start, start_next)
+        start = Start(EventId(start.id.epoch, start_next), None, start.after)
+        if start_next >= service.pubsub.position:
+            await _news(service, channels, start.id, left)
+
+
+async def _again(service: Service, start: Start) -> Start:
+    """The ground moved under a page: look up anew where its reader goes on."""
+    resume, head = await service.log.history.resume(str(start.id))
+    after = start.after or str(start.id)
+    return Start(EventId(head.epoch, resume.pos), resume.gap or start.gap, after)
+
+
+async def _news(service: Service, channels: Matcher, at: EventId, timeout: float) -> None:
+    """Wait until an event of the channels is published here, or for `timeout` seconds."""
+    waiter = Subscriber(channels, at, capacity=1)
+    service.pubsub.register(waiter)
+    try:
+        if service.pubsub.join(waiter):
+            async with asyncio.timeout(timeout):
+                await waiter.wakeup.wait()
+    except TimeoutError:
+        pass
+    finally:
+        service.pubsub.unregister(waiter)
+
+
+def _page(page: Page, start: Start, reached: int) -> web.Response:
+    """The answer, put together as text: the events' JSON is not parsed here."""
+    epoch = start.id.epoch
+    gap = None
+    if start.gap:
+        gap = {"after": start.after, "resumed": str(start.id), "reason": start.gap}
+    events = ",".join(_with_id(epoch, item) for item in page.events)
+    text = f'{{"events":[{events}],"next":"{epoch}.{reached}","gap":{json.dumps(gap)}}}'
+    return web.Response(
+        text=text, content_type="application/json", headers={"Cache-Control": "no-store"}
+    )
+
+
+def _with_id(epoch: str, item: Event) -> str:
+    return f'{{"id":"{epoch}.{item.pos}",{wire.one_line(item.body)[1:]}'

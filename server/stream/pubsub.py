@@ -1,0 +1,151 @@
+"""The in-process pubsub: events in, each encoded once, offered to the subscribers they match.
+
+The one argument that matters: *nothing can fall between a replay and the live events.* `publish`,
+`join` and the ring's reads run in one event loop without an await inside. A replay reads up to
+some position; then, in one step, `join` sees whether the subscriber's cursor has reached
+`position` (the last event published here). If so it enters the index, and every later event is
+offered to it. If not, the replay reads on. An event at or below the cursor is never offered
+again, so joining "too late" cannot deliver twice either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from server.log.model import Event, EventId, GapReason
+from server.stream import wire
+from server.stream.names import Index, Matcher
+from server.stream.subscriber import Subscriber
+
+SCAN = 2_000
+"""Frames that one look into the ring goes through: about a millisecond."""
+
+
+class Ring:
+    """The most recent frames, bounded in bytes. Positions in it follow each other."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.size = 0
+        self._frames: dict[int, tuple[str, bytes]] = {}
+
+    @property
+    def first(self) -> int | None:
+        """The oldest position in it."""
+        return next(iter(self._frames), None)
+
+    def append(self, pos: int, channel: str, frame: bytes) -> None:
+        """Add the next frame, dropping the oldest beyond the capacity."""
+        self._frames[pos] = (channel, frame)
+        self.size += len(frame)
+        while self.size > self.capacity:
+            oldest = next(iter(self._frames))
+            self.size -= len(self._frames.pop(oldest)[1])
+
+    def clear(self) -> None:
+        """Forget everything: what follows does not continue it."""
+        self._frames.clear()
+        self.size = 0
+
+    def reaches(self, pos: int) -> bool:
+        """Whether every event after `pos` that was published here is in it."""
+        first = self.first
+        return first is not None and first <= pos + 1
+
+    def after(self, pos: int, channels: Matcher, limit: int) -> tuple[list[bytes], int] | None:
+        """Matching frames after `pos`, about `limit` bytes, and the position looked through to.
+
+        Looks through at most `SCAN` frames. `None` when the ring does not reach back to `pos`.
+        """
+        first = self.first
+        if first is None or first > pos + 1:
+            return None
+        last = min(first + len(self._frames) - 1, pos + SCAN)
+        frames: list[bytes] = []
+        size = 0
+        while pos < last and size < limit:
+            pos += 1
+            channel, frame = self._frames[pos]
+            if channel in channels:
+                frames.append(frame)
+                size += len(frame)
+        return frames, pos
+
+
+class PubSub:
+    """Channels and patterns → live subscribers. The reader's sink."""
+
+    def __init__(self, ring_bytes: int) -> None:
+        self.epoch = ""
+        self.position = 0
+        self.ring = Ring(ring_bytes)
+        self.subscribers: dict[Subscriber, None] = {}
+        self.published = 0
+        self.delivered = 0
+        self._live: Index[Subscriber] = Index()
+
+    @property
+    def id(self) -> EventId:
+        """The position of the last event published here, as an SSE id."""
+        return EventId(self.epoch, self.position)
+
+    def register(self, subscriber: Subscriber) -> None:
+        """Count a subscriber in: it is told of rebases from now on, whether live or not."""
+        self.subscribers[subscriber] = None
+
+    def unregister(self, subscriber: Subscriber) -> None:
+        """Forget a subscriber."""
+        self._leave(subscriber)
+        self.subscribers.pop(subscriber, None)
+
+    def join(self, subscriber: Subscriber) -> bool:
+        """Make a subscriber live if it has reached the present; see the module's argument."""
+        if subscriber.cursor < self.position or subscriber.epoch != self.epoch:
+            return False
+        subscriber.live = True
+        for name in subscriber.channels:
+            self._live.add(name, subscriber)
+        return True
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Encode each event once and offer the same bytes to every live subscriber it matches."""
+        for item in events:
+            frame = wire.event(self.epoch, item)
+            self.position = item.pos
+            self.ring.append(item.pos, item.channel, frame)
+            left = None
+            for subscriber in self._live.matching(item.channel):
+                if subscriber.offer(item.pos, frame):
+                    self.delivered += 1
+                else:
+                    left = [*(left or ()), subscriber]
+            for subscriber in left or ():
+                self._leave(subscriber)
+                # It was live, so it has everything before this event.
+                subscriber.cursor = max(subscriber.cursor, item.pos - 1)
+        self.published += len(events)
+
+    def announce(self, channel: str, body: str) -> None:
+        """Offer an ephemeral event to who is live now."""
+        frame = wire.ephemeral(body)
+        for subscriber in self._live.matching(channel):
+            subscriber.offer_ephemeral(frame)
+
+    def rebase(self, epoch: str, pos: int, gap: GapReason | None) -> None:
+        """Go on after `pos` in `epoch`; with a gap every subscriber is told."""
+        if gap is not None:
+            self.ring.clear()
+        self.epoch, self.position = epoch, pos
+        for subscriber in self.subscribers:
+            subscriber.rebase(epoch, pos, gap)
+
+    def heartbeat(self, subscriber: Subscriber) -> None:
+        """Give an idle live subscriber the log's position: it has everything up to here."""
+        if subscriber.live and subscriber.idle and not subscriber.ended:
+            subscriber.cursor = max(subscriber.cursor, self.position)
+            subscriber.put(wire.mark(subscriber.position))
+
+    def _leave(self, subscriber: Subscriber) -> None:
+        subscriber.live = False
+        for name in subscriber.channels:
+            self._live.discard(name, subscriber)

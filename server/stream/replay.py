@@ -1,0 +1,89 @@
+"""Catching up: from a subscriber's cursor to the present, by the ring if it reaches, else the log.
+
+A page of the log is filtered by channel, so its density proves nothing. What proves that no event
+is missing is the floor, read in a later statement than the page: removal happens only below a
+floor that was committed before, so a page from above the later floor is whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from server.log.history import FIRST_PAGE, History, Page, next_limit
+from server.log.model import Selection
+from server.stream import wire
+from server.stream.pubsub import PubSub
+from server.stream.subscriber import Subscriber
+
+CHUNK = 256 * 1024
+"""Bytes of frames that are taken from the ring at once."""
+CONCURRENT = 4
+"""Pages that are read from the database at the same time; the others wait their turn."""
+
+
+class Replay:
+    """Feeds lagging subscribers."""
+
+    def __init__(self, pubsub: PubSub, history: History) -> None:
+        self._pubsub = pubsub
+        self._history = history
+        self._turn = asyncio.Semaphore(CONCURRENT)
+        self.pages = 0
+
+    async def feed(self, subscriber: Subscriber) -> bytes:
+        """The next bytes for a subscriber that is not live.
+
+        It is live when this returns the id-only block that ends a replay. Empty bytes: look
+        again (something else waits, or the stream has ended).
+        """
+        limit = FIRST_PAGE
+        while not subscriber.ended and subscriber.idle:
+            if self._pubsub.join(subscriber):
+                return wire.mark(subscriber.position)
+            found = self._pubsub.ring.after(subscriber.cursor, subscriber.channels, CHUNK)
+            if found is not None:
+                frames, subscriber.cursor = found
+                if frames:
+                    return _hand_out(subscriber, frames)
+                await asyncio.sleep(0)  # it was a long look
+                continue
+            page = await self._page(subscriber, limit)
+            if page is None:
+                continue
+            if page.head.floor > subscriber.cursor:
+                before = subscriber.position
+                subscriber.cursor = page.head.floor
+                return wire.gap(str(before), subscriber.position, "pruned")
+            subscriber.cursor = page.reached
+            limit = next_limit(page.events, limit)
+            if page.events:
+                return _hand_out(subscriber, [wire.event(subscriber.epoch, e) for e in page.events])
+            if page.reached < self._pubsub.position:
+                return wire.mark(subscriber.position)  # a client that is cut here starts here
+        return b""
+
+    async def _page(self, subscriber: Subscriber, limit: int) -> Page | None:
+        """One page of the log; `None` when the ground has moved under it."""
+        before = subscriber.position
+        selection = Selection(tuple(subscriber.channels.exact), subscriber.channels.patterns)
+        async with self._turn:
+            page = await self._history.page(
+                selection, subscriber.cursor, self._pubsub.position, limit
+            )
+        self.pages += 1
+        if subscriber.position != before:
+            return None
+        if page.head.epoch != subscriber.epoch:
+            # The process's reader will find out, and rebase its subscribers.
+            await asyncio.sleep(0.05)
+            return None
+        return page
+
+
+def _hand_out(subscriber: Subscriber, frames: list[bytes]) -> bytes:
+    """Join what is read, as far as the stream's own limit goes."""
+    if subscriber.left is not None:
+        frames = frames[: subscriber.left]
+    data = b"".join(frames)
+    subscriber.count(len(frames))
+    return data

@@ -1,0 +1,165 @@
+"""What a client may ask of a stream, and the form in which it may ask: query or JSON body."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Self, TypeVar
+
+from aiohttp import web
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from server.errors import INVALID, MEDIA_TYPE, TIMEOUT, ApiError, Issue
+from server.log.model import parse_id
+from server.stream.names import is_pattern
+
+MAX_CHANNELS = 128
+MAX_REWIND = 10_000
+BODY_TIMEOUT = 20.0
+
+_AGO = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _channel(name: str) -> str:
+    if not is_pattern(name):
+        msg = (
+            "a channel is segments of [A-Za-z0-9_-] joined by dots, at most 200 characters;"
+            " a pattern may have * for one segment and > at the end for the rest"
+        )
+        raise ValueError(msg)
+    return name
+
+
+def _after(text: str) -> str:
+    if text != "earliest" and parse_id(text) is None:
+        msg = "an id as a stream gave it (3f2a9c1e.1042), or earliest"
+        raise ValueError(msg)
+    return text
+
+
+def _since(value: Any) -> Any:
+    """`10m` (s, m, h, d) ago, or an ISO 8601 time; without a zone it is UTC."""
+    if not isinstance(value, str):
+        return value
+    if match := _AGO.fullmatch(value):
+        return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        msg = "an ISO 8601 time, or a number with s, m, h or d"
+        raise ValueError(msg) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Channel = Annotated[str, AfterValidator(_channel)]
+After = Annotated[str, AfterValidator(_after)]
+Since = Annotated[datetime, BeforeValidator(_since)]
+
+
+class Wanted(BaseModel):
+    """Channels, and at most one place to start from; without one, the present."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channel: list[Channel] = Field(min_length=1, max_length=MAX_CHANNELS)
+    after: After | None = None
+    rewind: int | None = Field(None, ge=0, le=MAX_REWIND)
+    since: Since | None = None
+    limit: int | None = Field(None, ge=1, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if sum(value is not None for value in (self.after, self.rewind, self.since)) > 1:
+            msg = "give one of after, rewind and since"
+            raise ValueError(msg)
+        return self
+
+
+class WantedHistory(Wanted):
+    """A page of history; `wait`: seconds to wait for the first event if there is none."""
+
+    limit: int = Field(100, ge=1, le=1_000)
+    wait: float = Field(0, ge=0, le=60)
+
+
+W = TypeVar("W", bound=Wanted)
+
+
+def from_query(model: type[W], request: web.Request) -> W:
+    """Read a query string; `channel` may stand in it many times, everything else once.
+
+    Raises:
+        ApiError: 400 with all issues.
+    """
+    values: dict[str, Any] = {"channel": request.query.getall("channel", [])}
+    for name in request.query:
+        if name != "channel":
+            given = request.query.getall(name)
+            values[name] = given[0] if len(given) == 1 else given
+    return check(model, values)
+
+
+async def from_body(model: type[W], request: web.Request) -> W:
+    """Read a JSON body, for lists too long for an address; `channels` may stand for `channel`.
+
+    Raises:
+        ApiError: 400, 413 or 415.
+    """
+    body = await read_json(request)
+    if isinstance(body, dict) and "channels" in body and "channel" not in body:
+        body["channel"] = body.pop("channels")
+    return check(model, body)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def check(model: type[M], values: Any) -> M:
+    """Validate, with every fault in the answer.
+
+    Raises:
+        ApiError: 400.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        issues = tuple(
+            Issue(fault["loc"], fault["msg"].removeprefix("Value error, "), fault["type"])
+            for fault in error.errors(include_url=False)
+        )
+        raise ApiError(INVALID, issues=issues) from None
+
+
+async def read_json(request: web.Request) -> Any:
+    """The request's JSON body.
+
+    Raises:
+        ApiError: 400, 408, 413 or 415.
+    """
+    if request.content_type != "application/json":
+        raise ApiError(MEDIA_TYPE, "the body must be application/json")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            raw = await request.read()
+    except TimeoutError:
+        raise ApiError(TIMEOUT, f"the body took longer than {BODY_TIMEOUT:g} s") from None
+    try:
+        return json.loads(raw, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        message = f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else "not JSON"
+        raise ApiError(INVALID, issues=(Issue((), message, "invalid_json"),)) from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)

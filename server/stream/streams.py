@@ -1,0 +1,115 @@
+"""The open streams of this process: their limits, heartbeat, expiry, and their end at shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from server.auth.principal import Principal
+from server.stream import wire
+from server.stream.connection import Connection
+from server.stream.pubsub import PubSub
+from server.stream.subscriber import Subscriber
+
+TICK = 0.5
+"""Seconds between looks at the open streams: how late a heartbeat or an expiry may be."""
+
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    """One open stream."""
+
+    subscriber: Subscriber
+    connection: Connection
+    principal: Principal
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    opened: float = field(default_factory=time.monotonic)
+    written: int = 0
+    quiet_since: float = field(default_factory=time.monotonic)
+
+
+class Streams:
+    """All open streams; each is in it exactly as long as its handler runs."""
+
+    def __init__(self, pubsub: PubSub, *, heartbeat: float, max_streams: int | None) -> None:
+        self.pubsub = pubsub
+        self.heartbeat = heartbeat
+        self.closing = False
+        self._max = max_streams
+        self._open: dict[Stream, None] = {}
+        self._empty = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(list(self._open))
+
+    @property
+    def refusal(self) -> wire.ByeReason | None:
+        """Why no further stream can be had now. It is told by `bye`, as EventSource can bear it."""
+        if self.closing:
+            return "shutdown"
+        if self._max is not None and len(self._open) >= self._max:
+            return "overload"
+        return None
+
+    def retry(self) -> int:
+        """A reconnection time in ms for one client of the present population."""
+        return wire.spread(len(self._open))
+
+    @contextmanager
+    def opened(self, stream: Stream) -> Iterator[Stream]:
+        """Register a stream for as long as it is served."""
+        self._open[stream] = None
+        self.pubsub.register(stream.subscriber)
+        try:
+            yield stream
+        finally:
+            self.pubsub.unregister(stream.subscriber)
+            del self._open[stream]
+            if not self._open:
+                self._empty.set()
+
+    def end(self, stream: Stream, reason: wire.ByeReason) -> None:
+        """End one stream after what already waits for it."""
+        stream.subscriber.end(wire.bye(reason, self.retry()))
+
+    async def run(self) -> None:
+        """Heartbeats, expiry and clients that have gone, until cancelled."""
+        while True:
+            await asyncio.sleep(min(TICK, self.heartbeat / 2))
+            now, clock = time.monotonic(), time.time()
+            for count, stream in enumerate(self):
+                if count % 500 == 499:
+                    await asyncio.sleep(0)
+                self._look(stream, now, clock)
+
+    def _look(self, stream: Stream, now: float, clock: float) -> None:
+        if stream.connection.closed:
+            stream.subscriber.end()
+        elif stream.principal.expires is not None and stream.principal.expires <= clock:
+            self.end(stream, "expired")
+        elif stream.connection.written != stream.written:
+            stream.written, stream.quiet_since = stream.connection.written, now
+        elif now - stream.quiet_since >= self.heartbeat:
+            stream.quiet_since = now
+            self.pubsub.heartbeat(stream.subscriber)
+
+    async def shut_down(self) -> None:
+        """Say `bye` to every stream and wait, a little, until it is delivered."""
+        self.closing = True
+        for stream in self:
+            self.end(stream, "shutdown")
+        self._empty.clear()
+        if self._open:
+            try:
+                async with asyncio.timeout(1.5):
+                    await self._empty.wait()
+            except TimeoutError:
+                for stream in self:  # readers that take nothing: they resume elsewhere
+                    stream.connection.abort()

@@ -1,0 +1,108 @@
+"""What all tests share: one Postgres for the session, a fresh database for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from server.db.embedded import EmbeddedPostgres
+from server.db.migrate import migrate
+from server.db.pool import Database
+
+TEMPLATE = "tailrace_template"
+# Tests may crash Postgres, never the machine; two-phase commit has tests of its own.
+OPTIONS = {"fsync": "off", "max_prepared_transactions": "10"}
+
+
+def absent(what: str) -> NoReturn:
+    """Skip, or fail where nothing may be missing (scripts/test sets TEST_STRICT with CI=true)."""
+    if os.environ.get("TEST_STRICT") == "1":
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"{what} is missing")
+
+
+def database_url(postgres: EmbeddedPostgres, name: str) -> str:
+    """The address of another database of this Postgres."""
+    return urlsplit(postgres.url)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The developer's own settings must not reach the code under test."""
+    names = {"DATABASE_URL", "DATABASE_DIRECT_URL", "HOST", "PORT", "CORS_ORIGINS"}
+    for name in os.environ:
+        if name in names or name.startswith("TAILRACE_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def shelf() -> Iterator[Path]:
+    """A directory that the account of Postgres can pass: pytest's own are shut to others."""
+    directory = Path(tempfile.mkdtemp(prefix="tailrace-test-", dir="/tmp"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def place(shelf: Path) -> Iterator[Path]:
+    """A fresh directory for one test, for a Postgres or a server of its own."""
+    directory = Path(tempfile.mkdtemp(dir=shelf))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(shelf: Path) -> Iterator[EmbeddedPostgres]:
+    """The Postgres of the session, with a migrated database to clone."""
+    postgres = EmbeddedPostgres(shelf / "postgres", options=OPTIONS)
+    postgres.start()
+    try:
+        postgres.run("psql", "-c", f"CREATE DATABASE {TEMPLATE}", postgres.url)
+        asyncio.run(migrate(Database(database_url(postgres, TEMPLATE), None, embedded=True)))
+        yield postgres
+    finally:
+        postgres.stop(immediate=True)
+
+
+@pytest.fixture
+async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """A migrated database of its own for one test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    connection = await asyncpg.connect(postgres.url)
+    try:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        yield Database(database_url(postgres, name), None, embedded=True)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    absent("Chromium")
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The path of Node.js, with the clients of tests/node installed."""
+    found = shutil.which("node")
+    clients = Path(__file__).parent / "node" / "node_modules" / "eventsource"
+    if found is None or not clients.is_dir():
+        absent("Node.js, or its clients in tests/node (scripts/test installs them),")
+    return found
