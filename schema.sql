@@ -229,8 +229,13 @@ BEGIN
 END
 $$;
 
--- Whether a stamper that polls may go to sleep: its promise has run out, and no transaction that
--- may have relied on it is still open (such a one holds its lock on the outbox until it ends).
+-- Writers wake a stamper by NOTIFY only if none has promised to poll: NOTIFY in every transaction
+-- would make commits wait for each other's WAL flush. A writer looks at the lease in the RETURNING
+-- of its insert, when it holds its lock on the outbox; it keeps that lock until its end.
+--
+-- So a stamper may go to sleep when its promise has run out and then nobody holds that lock: a
+-- writer who has seen the promise looked before it ran out, and has committed since (so that one
+-- more stamp finds its events) or is still found here.
 CREATE OR REPLACE FUNCTION tailrace.may_sleep() RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   SELECT (SELECT awake_until < clock_timestamp() FROM tailrace.lease)
@@ -240,26 +245,6 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND pid IS DISTINCT FROM pg_backend_pid())
 $$;
-
--- Wake a stamper, unless one is awake. Once per transaction is enough (and `tailrace.poke` is
--- turned off for its rest): either the notification is queued with it, or the awake stamper
--- polls for as long as this transaction holds its lock on the outbox. NOTIFY in every
--- transaction would make commits wait for each other's WAL flush.
-CREATE OR REPLACE FUNCTION tailrace.poke() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  IF (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) THEN
-    PERFORM pg_notify('tailrace', '');
-  END IF;
-  PERFORM set_config('tailrace.poke', 'off', true);
-  RETURN NULL;
-END
-$$;
-
-CREATE OR REPLACE TRIGGER poke AFTER INSERT ON tailrace.outbox
-  FOR EACH STATEMENT
-  WHEN (current_setting('tailrace.poke', true) IS DISTINCT FROM 'off')
-  EXECUTE FUNCTION tailrace.poke();
 
 -- ---------------------------------------------------------------------------------------------
 -- For users: publish, watch, position
@@ -295,9 +280,10 @@ CREATE OR REPLACE FUNCTION tailrace.publish(
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  text_ text := publish.data::text;
-  fault text := tailrace.fault(publish.channel, publish.type, publish.key, octet_length(text_));
-  id_   uuid := coalesce(publish.message_id, gen_random_uuid());
+  text_  text := publish.data::text;
+  fault  text := tailrace.fault(publish.channel, publish.type, publish.key, octet_length(text_));
+  id_    uuid := coalesce(publish.message_id, gen_random_uuid());
+  asleep boolean;
 BEGIN
   IF fault IS NOT NULL THEN
     RAISE EXCEPTION 'tailrace.publish: %', fault
@@ -307,8 +293,13 @@ BEGIN
     INSERT INTO tailrace.message (message_id) VALUES (id_) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN RETURN id_; END IF;
   END IF;
+  -- RETURNING, here and in capture(): see tailrace.may_sleep().
   INSERT INTO tailrace.outbox (channel, type, key, message_id, data)
-  VALUES (publish.channel, publish.type, publish.key, id_, text_::json);
+  VALUES (publish.channel, publish.type, publish.key, id_, text_::json)
+  RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
+  IF asleep AND current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
+    PERFORM pg_notify('tailrace', '');
+  END IF;
   RETURN id_;
 END
 $$;
@@ -318,7 +309,7 @@ $$;
 CREATE OR REPLACE FUNCTION tailrace.publish_batch(
   channels text[], types text[], keys text[], ids uuid[], given boolean[], datas text[]
 ) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp SET tailrace.poke = 'off' AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   WITH item AS (
     SELECT * FROM unnest(channels, types, keys, ids, given, datas)
       WITH ORDINALITY AS t (channel, type, key, id, given, data, n)
@@ -367,7 +358,7 @@ $$;
 -- An event's key for a row: the value of a single key column, a JSON array of several. NULL
 -- where there is no key or a column of it is not there.
 CREATE OR REPLACE FUNCTION tailrace.row_key(data json, columns text[]) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
   key  text := '';
   item text;
@@ -391,7 +382,7 @@ $$;
 
 -- The channel of a row: `{column}` in the template is the row's value, as one segment.
 CREATE OR REPLACE FUNCTION tailrace.fill(template text, data json) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
   name text;
 BEGIN
@@ -405,7 +396,7 @@ $$;
 
 -- Some columns of a row as JSON, without touching the others.
 CREATE OR REPLACE FUNCTION tailrace.pick(entry record, columns text[]) RETURNS json
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE AS $$
 DECLARE
   picked json;
 BEGIN
@@ -416,61 +407,76 @@ BEGIN
 END
 $$;
 
--- Those members of a JSON object that are named.
-CREATE OR REPLACE FUNCTION tailrace.members(data json, names text[]) RETURNS json
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT json_object_agg(key, value) FROM json_each(data) WHERE key = ANY (names)
+-- Those members of a JSON object that are named, as JSON text.
+CREATE OR REPLACE FUNCTION tailrace.members(data json, names text[]) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(json_object_agg(key, value)::text, 'null')
+  FROM json_each(data) WHERE key = ANY (names)
 $$;
 
--- The row trigger of a watched table. Arguments: channel template, key columns, columns or ''.
+-- The row trigger of a watched table. Arguments: the channel, the key's column if it is a single
+-- one, and for a channel that is a template or for chosen columns a third: these columns or ''.
+--
 -- It must never fail the user's write: a row that cannot be told (a json column may hold what
--- to_json can't read back; a cast may raise) is announced by its key and channel alone, and if
--- even these can't be had, on the table's own channel. (The guarded blocks write nothing, so
--- their subtransactions are cheap.)
+-- can't be read back; a cast may raise) is announced by its key and channel alone, and if even
+-- these can't be had, on the table's own channel. The guarded blocks write nothing, so their
+-- subtransactions cost little. Every expression here is paid by the user's transaction: a plain
+-- watch runs through as few as there can be.
 CREATE OR REPLACE FUNCTION tailrace.capture() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  columns text[] := nullif(TG_ARGV[2], '')::text[];
   fresh   json;
   stale   json;
-  shown   json;
   target  text := TG_ARGV[0];
   source  text;
   key_    text;
   data_   text;
+  asleep  boolean;
 BEGIN
   BEGIN
-    IF TG_OP <> 'DELETE' THEN fresh := to_json(NEW); END IF;
-    IF TG_OP <> 'INSERT' THEN stale := to_json(OLD); END IF;
-    shown := coalesce(fresh, stale);
-    key_ := tailrace.row_key(shown, TG_ARGV[1]::text[]);
-    IF key_ IS NULL THEN  -- the key's columns were renamed since watch()
-      key_ := tailrace.row_key(shown, tailrace.key_columns(TG_RELID));
+    IF TG_OP = 'INSERT' THEN
+      fresh := to_json(NEW);
+      key_ := fresh ->> TG_ARGV[1];
+      data_ := '{"new":' || fresh || ',"old":null}';
+    ELSIF TG_OP = 'UPDATE' THEN
+      fresh := to_json(NEW);
+      stale := to_json(OLD);
+      key_ := fresh ->> TG_ARGV[1];
+      data_ := '{"new":' || fresh || ',"old":' || stale || '}';
+    ELSE
+      stale := to_json(OLD);
+      key_ := stale ->> TG_ARGV[1];
+      data_ := '{"new":null,"old":' || stale || '}';
     END IF;
-    IF strpos(target, '{') > 0 THEN
-      target := tailrace.fill(TG_ARGV[0], shown);
-      IF TG_OP = 'UPDATE' THEN source := tailrace.fill(TG_ARGV[0], stale); END IF;
+    IF key_ IS NULL OR length(key_) > 512 OR key_ ~ '[\x01-\x1f\x7f]' THEN
+      -- Several columns, none, renamed since watch(), or not fit for a key as it stands.
+      key_ := tailrace.row_key(coalesce(fresh, stale), tailrace.key_columns(TG_RELID));
     END IF;
-    IF columns IS NOT NULL THEN
-      fresh := tailrace.members(fresh, columns);
-      stale := tailrace.members(stale, columns);
-      IF TG_OP = 'UPDATE' AND fresh::text IS NOT DISTINCT FROM stale::text
-        AND source IS NOT DISTINCT FROM nullif(target, TG_ARGV[0]) THEN
-        RETURN NULL;  -- nothing that is shown has changed
+    IF TG_NARGS > 2 THEN
+      IF strpos(target, '{') > 0 THEN
+        IF TG_OP = 'UPDATE' THEN source := tailrace.fill(target, stale); END IF;
+        target := tailrace.fill(target, coalesce(fresh, stale));
+      END IF;
+      IF TG_ARGV[2] <> '' THEN
+        IF TG_OP = 'UPDATE' AND source IS NOT DISTINCT FROM nullif(target, TG_ARGV[0])
+          AND tailrace.members(fresh, TG_ARGV[2]::text[])
+            = tailrace.members(stale, TG_ARGV[2]::text[]) THEN
+          RETURN NULL;  -- nothing that is shown has changed
+        END IF;
+        data_ := '{"new":' || tailrace.members(fresh, TG_ARGV[2]::text[])
+          || ',"old":' || tailrace.members(stale, TG_ARGV[2]::text[]) || '}';
       END IF;
     END IF;
-    data_ := '{"new":' || coalesce(fresh::text, 'null')
-      || ',"old":' || coalesce(stale::text, 'null') || '}';
-    IF octet_length(data_) > tailrace.max_data_bytes() THEN data_ := '{"truncated":true}'; END IF;
+    IF octet_length(data_) > 1048576 THEN data_ := '{"truncated":true}'; END IF;
   EXCEPTION WHEN OTHERS THEN
     data_ := '{"truncated":true}';
     source := NULL;
     BEGIN
-      shown := tailrace.pick(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END,
+      fresh := tailrace.pick(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END,
         tailrace.key_columns(TG_RELID) || ARRAY(
           SELECT m[1] FROM regexp_matches(TG_ARGV[0], '\{([^{}]+)\}', 'g') m));
-      key_ := tailrace.row_key(shown, tailrace.key_columns(TG_RELID));
-      target := tailrace.fill(TG_ARGV[0], shown);
+      key_ := tailrace.row_key(fresh, tailrace.key_columns(TG_RELID));
+      target := tailrace.fill(TG_ARGV[0], fresh);
     EXCEPTION WHEN OTHERS THEN
       target := tailrace.table_channel(TG_RELID);
     END;
@@ -480,7 +486,11 @@ BEGIN
     VALUES (source, 'delete', key_, '{"new":null,"old":null}');
   END IF;
   INSERT INTO tailrace.outbox (channel, type, key, data)
-  VALUES (target, lower(TG_OP), key_, data_::json);
+  VALUES (target, lower(TG_OP), key_, data_::json)
+  RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
+  IF asleep AND current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
+    PERFORM pg_notify('tailrace', '');
+  END IF;
   RETURN NULL;
 END
 $$;
@@ -488,11 +498,17 @@ $$;
 -- The statement trigger of a watched table: TRUNCATE has no rows to tell of.
 CREATE OR REPLACE FUNCTION tailrace.capture_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  asleep boolean;
 BEGIN
   INSERT INTO tailrace.outbox (channel, type, data)
   VALUES (CASE WHEN strpos(TG_ARGV[0], '{') > 0
     THEN tailrace.table_channel(TG_RELID) ELSE TG_ARGV[0] END,
-    'truncate', '{"new":null,"old":null}');
+    'truncate', '{"new":null,"old":null}')
+  RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
+  IF asleep AND current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
+    PERFORM pg_notify('tailrace', '');
+  END IF;
   RETURN NULL;
 END
 $$;
@@ -516,6 +532,7 @@ DECLARE
   target text := coalesce(watch.channel, tailrace.table_channel(watch."table"));
   fault  text := tailrace.fault(regexp_replace(target, '\{[^{}]+\}', 'x', 'g'), 'watch', NULL, 0);
   name   text;
+  names  text[];
 BEGIN
   IF fault IS NOT NULL THEN
     RAISE EXCEPTION 'tailrace.watch: %', fault USING ERRCODE = '22023';
@@ -533,10 +550,13 @@ BEGIN
         USING ERRCODE = '42703';
     END IF;
   END LOOP;
+  names := tailrace.key_columns(watch."table");
   EXECUTE format('CREATE OR REPLACE TRIGGER tailrace_watch
     AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW
-    EXECUTE FUNCTION tailrace.capture(%L, %L, %L)', watch."table", target,
-    tailrace.key_columns(watch."table"), coalesce(watch.columns::text, ''));
+    EXECUTE FUNCTION tailrace.capture(%L, %L%s)', watch."table", target,
+    CASE WHEN cardinality(names) = 1 THEN names[1] ELSE '' END,
+    CASE WHEN strpos(target, '{') > 0 OR watch.columns IS NOT NULL
+      THEN format(', %L', coalesce(watch.columns::text, '')) END);
   EXECUTE format('CREATE OR REPLACE TRIGGER tailrace_watch_truncate
     AFTER TRUNCATE ON %s FOR EACH STATEMENT
     EXECUTE FUNCTION tailrace.capture_truncate(%L)', watch."table", target);

@@ -24,15 +24,14 @@ from aiohttp import web
 
 from server import __version__, app
 from server.db.embedded import EmbeddedPostgres
-from server.db.migrate import migrate
+from server.db.migrate import check, migrate
 from server.db.pool import Database
 from server.errors import StartError
 from server.keys import BANNER, FATAL
+from server.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from server.settings import Settings
 
 # aiohttp waits this long twice: for handlers to end, then for cancelled ones.
 HANDLERS = 1.0
@@ -42,6 +41,8 @@ ALARM = 4.7
 # 128, the default, makes three thousand simultaneous connects take half a minute.
 BACKLOG = 4096
 GREETING = r"""SELECT tailrace.publish('public.hello','greeting','{\"n\":1}')"""
+
+DEFAULT_DATA = Settings.model_fields["data"].default
 
 log = logging.getLogger("tailrace")
 
@@ -113,8 +114,8 @@ class Process:
             self._main.cancel()
 
     async def _live(self) -> int:
-        if self._settings.migrate == "on":
-            await migrate(self._database)
+        prepare = migrate if self._settings.migrate == "on" else check
+        await prepare(self._database)
         application = app.build(self._settings, self._database, demo=self._demo)
         runner = web.AppRunner(
             application,
@@ -170,7 +171,10 @@ class Process:
         tailrace = Path(sys.executable).with_name("tailrace")
         if tailrace.is_relative_to(Path.cwd()):
             tailrace = tailrace.relative_to(Path.cwd())
-        return f'{shlex.quote(str(tailrace))} sql "{GREETING}"'
+        data = ""
+        if self._settings.data != DEFAULT_DATA:
+            data = f"TAILRACE_DATA={shlex.quote(str(self._settings.data))} "
+        return f'{data}{shlex.quote(str(tailrace))} sql "{GREETING}"'
 
 
 async def listen(runner: web.AppRunner, host: str, port: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -104,7 +105,7 @@ class Cluster:
             lines = self.log.read_text(errors="replace").splitlines()[-4:]
         except OSError:
             return ""
-        return " / ".join(line.strip() for line in lines if line.strip())
+        return " / ".join(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
     def _status(self) -> list[str]:
         try:
@@ -146,6 +147,7 @@ class Cluster:
         if pg.exists() and any(pg.iterdir()):
             msg = f"{pg} is not empty and holds no Postgres data: remove it, or set TAILRACE_DATA"
             raise StartError(msg)
+        self._require_name()
         work = Path(tempfile.mkdtemp(prefix=f"{pg.name}.new-", dir=pg.parent))
         self.home.account.own(work, 0o700)
         self._run(
@@ -167,6 +169,18 @@ class Cluster:
         create = f"CREATE DATABASE {DATABASE};\n".encode()
         self._run(output, create, "postgres", "--single", "-D", str(work), "postgres")
         work.rename(pg)
+
+    def _require_name(self) -> None:
+        """Initdb wants to know its user's name; containers with a free choice of id have none."""
+        user = self.home.account.effective
+        try:
+            pwd.getpwuid(user)
+        except KeyError:
+            msg = (
+                f"user {user} has no name on this machine, and Postgres needs one: add it to"
+                " /etc/passwd, start as another user, or set DATABASE_URL"
+            )
+            raise StartError(msg) from None
 
     def _run(self, output: int, stdin: bytes | None, program: str, *arguments: str) -> None:
         process = self.home.account.spawn(

@@ -6,6 +6,7 @@
 - `postgres.log`
 - `pg`, `run`: Postgres' own files and its socket; as root in /var/tmp/tailrace-… when the account
   of Postgres cannot enter the directory
+- `place`: where they are then
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -26,7 +28,7 @@ from server.db.binaries import SHARED, claimed
 from server.errors import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 SOCKET = ".s.PGSQL.5432"
@@ -34,7 +36,7 @@ SOCKET = ".s.PGSQL.5432"
 SOCKET_PATH = 107 if sys.platform == "linux" else 103
 # A log of this size is set aside at the next start.
 LOG_BYTES = 16 * 1024 * 1024
-OURS = {"lock", "pg", "secret"}
+OURS = {"lock", "pg", "place", "secret"}
 LOST = "lost+found"
 
 
@@ -54,6 +56,7 @@ class DataDir:
         self.path = path.expanduser().absolute()
         self.log = self.path / "postgres.log"
         self._url = self.path / "url"
+        self._place = self.path / "place"
         self._locks: list[int] = []
 
     def open(self) -> None:
@@ -62,7 +65,7 @@ class DataDir:
         Raises:
             StartError: it holds something else, cannot be written, or another server runs in it.
         """
-        try:
+        with self.usable():
             self.path.mkdir(parents=True, exist_ok=True)
             found = {entry.name for entry in self.path.iterdir()} - {LOST}
             if found and not found & OURS:
@@ -73,11 +76,19 @@ class DataDir:
                 raise StartError(msg)
             if not found:
                 self._take_over()
-            self._lock()
+            self._lock(self.path / "lock", os.O_RDWR | os.O_CREAT)
+
+    @contextmanager
+    def usable(self) -> Iterator[None]:
+        """Turn what the file system refuses into the sentence that stops the start."""
+        try:
+            yield
         except OSError as error:
+            known = error.filename in {None, str(self.path)}
+            place = "" if known else f" at {error.filename}"
             msg = (
-                f"cannot use the data directory {self.path} ({error.strerror}): set TAILRACE_DATA"
-                " to a directory that this user may write to"
+                f"cannot use the data directory {self.path} ({error.strerror}{place}): set"
+                " TAILRACE_DATA to a directory that this user may write to"
             )
             raise StartError(msg) from None
 
@@ -95,31 +106,30 @@ class DataDir:
         """Where Postgres can live: here, or as root in /var/tmp when its user cannot get here."""
         account = choose(self.path / "pg")
         base = self.path
-        if account.uid is not None and self._must_move(account):
-            base = self._elsewhere()
-            account = choose(base / "pg")
-            if account.unreachable([("x", base)]):
-                msg = (
-                    f"user {account.uid}, which Postgres would run as, can enter neither"
-                    f" {self.path} nor {base}: set TAILRACE_DATA to a directory that it can reach"
+        if account.uid is not None:
+            moved = self._moved()
+            if moved or account.unreachable([("x", base)]):
+                base = self._elsewhere(moved or SHARED / f"tailrace-{secrets.token_hex(5)}")
+                account = choose(base / "pg")
+                say(
+                    f"Postgres keeps its data in {base}, because its user cannot enter"
+                    f" {self.path}; set TAILRACE_DATA to a directory that it can reach to keep"
+                    " the data there."
                 )
-                raise StartError(msg)
-            say(
-                f"Postgres keeps its data in {base}, because its user cannot enter {self.path};"
-                " set TAILRACE_DATA to a directory that it can reach to keep the data there."
-            )
         return Home(account, base / "pg", self._run(base, account))
+
+    def remember(self, home: Home) -> None:
+        """Keep in mind where the data went, once there is some: it stays there from then on."""
+        if home.pg.parent != self.path:
+            write(self._place, str(home.pg.parent))
 
     def secret(self) -> str:
         """The secret of this directory, made at the first use and kept."""
         file = self.path / "secret"
-        try:
+        with self.usable():
             if not file.exists():
                 write(file, secrets.token_urlsafe(32))
             return file.read_text().strip()
-        except OSError as error:
-            msg = f"cannot read or make {file}: {error.strerror}"
-            raise StartError(msg) from None
 
     def announce(self, url: str | None) -> None:
         """Say where the running Postgres is, or that there is none."""
@@ -137,14 +147,11 @@ class DataDir:
 
     def open_log(self) -> BinaryIO:
         """The log, for Postgres to inherit; one that grew large is set aside first."""
-        try:
+        with self.usable():
             if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
                 self.log.replace(self.log.with_suffix(".log.1"))
             # It quotes statements, so it is as private as the data.
             return os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
-        except OSError as error:
-            msg = f"cannot write {self.log}: {error.strerror}"
-            raise StartError(msg) from None
 
     def _take_over(self) -> None:
         if os.geteuid() == 0:
@@ -152,8 +159,8 @@ class DataDir:
         # Others pass through to `pg`, if they own it, and see nothing.
         self.path.chmod(0o711 if os.geteuid() == 0 else 0o700)
 
-    def _lock(self) -> None:
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    def _lock(self, path: Path, flags: int) -> None:
+        descriptor = os.open(path, flags, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -165,24 +172,28 @@ class DataDir:
             raise StartError(msg) from None
         self._locks.append(descriptor)
 
-    def _must_move(self, account: Account) -> bool:
-        """Whether the account cannot enter, or could not at the first start: the data stays."""
-        moved = not (self.path / "pg").exists() and (self._shared() / "pg").exists()
-        return moved or bool(account.unreachable([("x", self.path)]))
+    def _moved(self) -> Path | None:
+        """Where an earlier start put the data; starting anew without it would hide its loss."""
+        try:
+            base = Path(self._place.read_text().strip())
+        except FileNotFoundError:
+            return None
+        if not (base / "pg").is_dir():
+            msg = (
+                f"the data of {self.path} was in {base} and is gone: restore it, or remove"
+                f" {self._place} to begin with an empty database"
+            )
+            raise StartError(msg)
+        return base
 
-    def _shared(self) -> Path:
-        digest = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:10]
-        return SHARED / f"tailrace-{digest}"
-
-    def _elsewhere(self) -> Path:
-        base = self._shared()
+    def _elsewhere(self, base: Path) -> Path:
         if not claimed(base, {0}):
             base.mkdir()
             base.chmod(0o711)
-        # systemd-tmpfiles leaves a locked directory alone while it ages out /var/tmp.
-        descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        self._locks.append(descriptor)
+            (base / "README").write_text(f"The Postgres data of {self.path}\n")
+        # Against a copy of the directory that remembers the same place; and systemd-tmpfiles
+        # leaves a locked directory alone while it clears old files out of /var/tmp.
+        self._lock(base, os.O_RDONLY | os.O_DIRECTORY)
         return base
 
     def _run(self, base: Path, account: Account) -> Path:
@@ -193,7 +204,7 @@ class DataDir:
         else:
             digest = hashlib.sha256(os.fsencode(base)).hexdigest()[:10]
             run = Path(f"/tmp/tailrace-{account.effective}-{digest}")  # noqa: S108 - `claimed`
-            if not claimed(run, {0, account.effective}):
+            if not claimed(run, {os.geteuid(), account.effective}):
                 run.mkdir(mode=0o700)
         account.own(run, 0o700)
         return run

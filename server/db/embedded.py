@@ -190,10 +190,11 @@ class EmbeddedPostgres:
 
     def _settle(self) -> None:
         """Find out who runs Postgres, with which programs and where; make the files at first."""
-        home = self.data.home(self._say)
-        self._cluster = Cluster(home, reachable(home.account, self._say), self.data.log)
-        with self.data.open_log() as output:
+        with self.data.usable(), self.data.open_log() as output:
+            home = self.data.home(self._say)
+            self._cluster = Cluster(home, reachable(home.account, self._say), self.data.log)
             self._cluster.prepare(output.fileno())
+            self.data.remember(home)
 
     def _boot(self) -> Iterator[float]:
         """The steps of a start; yields how long to sleep, for `time` and for `asyncio`."""

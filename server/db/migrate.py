@@ -61,6 +61,29 @@ async def migrate(database: Database, *, force: bool = False) -> bool:
         await connection.close()
 
 
+async def check(database: Database) -> None:
+    """For a server that may not migrate: the schema must be that of this code.
+
+    Raises:
+        StartError: it is another one, or there is none.
+    """
+    version, _ = read_schema()
+    connection = await connect(database, suffix=" migrate")
+    try:
+        applied = await _applied(connection)
+    except asyncpg.PostgresError as error:
+        raise StartError(f"cannot read the schema version: Postgres says: {error}") from None
+    finally:
+        await connection.close()
+    if not _settled(applied, version):
+        has = "no schema" if applied is None else f"schema version {applied}"
+        msg = (
+            f"TAILRACE_MIGRATE is off and the database has {has}, not {version}: run tailrace"
+            " migrate first"
+        )
+        raise StartError(msg)
+
+
 def read_schema() -> tuple[int, str]:
     """The schema of this code and its version, which the first line states."""
     for place in PLACES:

@@ -113,7 +113,7 @@ def _refused(error: BaseException, url: str) -> StartError:
         why = f"Postgres says: {error}"
     elif isinstance(error, OSError):
         # asyncio puts "Connect call failed" where the reason belongs.
-        why = os.strerror(error.errno) if (error.errno or 0) > 0 else str(error)
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
     else:
         # asyncpg quotes the address it could not parse, password included.
         why = "the address cannot be understood"

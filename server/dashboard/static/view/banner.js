@@ -14,7 +14,7 @@ export function Banner({ stream }) {
     return html`
       <div class="banner danger" role="alert">
         <${Warning} />
-        <p><strong>The stream was refused: ${status.error}.</strong> ${advice(status)}</p>
+        <p><strong>The stream was refused: ${status.detail || status.error}.</strong> ${advice(status)}</p>
         <button type="button" onClick=${stream.retry}>Try again</button>
       </div>
     `;
@@ -39,11 +39,11 @@ function Reconnecting({ note, until, onRetry }) {
   `;
 }
 
-function advice({ status, detail, issues }) {
-  const said = [detail, ...(issues ?? []).map((issue) => issue.message)].filter(Boolean).join("; ");
-  if (said) return said;
-  if (status === 401) return "These channels need somebody who is signed in: open the link that the server printed.";
-  if (status === 403) return "You may not read one of these channels.";
+function advice({ status, issues }) {
+  const said = issues.map((issue) => issue.message).filter(Boolean);
+  if (said.length) return `${said.join("; ")}.`;
+  if (status === 401) return "Open the link that the server printed (it signs you in), or change the channels.";
+  if (status === 403) return "You may not read one of these channels: change them.";
   return "Change the channels, or try again.";
 }
 

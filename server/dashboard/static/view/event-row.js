@@ -8,7 +8,7 @@ import { CopyButton } from "./copy.js";
 import { Chevron, Warning } from "./icons.js";
 
 const PREVIEW = 240;
-const SHOWN = 50_000; // characters of one event's data; more would freeze the page
+const SHOWN = 20_000; // characters of one event's data; more would freeze the page
 const HUES = 8;
 
 export class EventRow extends Component {

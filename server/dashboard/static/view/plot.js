@@ -119,9 +119,12 @@ function options(width) {
         space: 72,
         grid: { show: false },
         incrs: [15, 30, 60],
-        // A label too near the right edge would be cut in half.
-        values: (chart, splits) =>
-          splits.map((second) => (second > chart.scales.x.max - EDGE ? "" : clock(second * 1000).slice(0, 8))),
+        values: (chart, splits) => {
+          // Too near an edge a label would be cut in half, or run into the other axis'.
+          const { min, max } = chart.scales.x;
+          const fits = (second) => second > min + EDGE && second < max - EDGE;
+          return splits.map((second) => (fits(second) ? clock(second * 1000).slice(0, 8) : ""));
+        },
       },
       {
         ...axis,

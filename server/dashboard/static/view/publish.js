@@ -118,7 +118,7 @@ function Result({ result }) {
     return html`<p class="good">${back}</p><p class="muted mono clip">${answer.data?.ids?.[0] ?? ""}</p>`;
   }
   return html`
-    <p class="error"><strong>${answer.error}.</strong>${answer.detail ? ` ${answer.detail}` : ""}</p>
+    <p class="error"><strong>${answer.error}</strong>${answer.detail ? `: ${answer.detail}` : ""}.</p>
     ${answer.issues.length > 0 && html`<ul class="error">${answer.issues.map((issue) => html`<li>${issue.path && html`<code>${issue.path}</code>: `}${issue.message}</li>`)}</ul>`}
     ${refused(answer) && html`<p>${SIGN_IN}</p>`}
   `;

@@ -1,0 +1,65 @@
+"""Fixtures of the tests with real clients: the server process, and one Chromium for all.
+
+Everything here runs in the loop of the session, as the browser does; so must the tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
+
+from server.db.pool import Database
+from tests.clients.served import Served
+
+CHROMIUM = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-sync",
+    "--no-first-run",
+    "--mute-audio",
+)
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def serve(place: Path, database: Database) -> AsyncIterator[Serve]:
+    """Starts the server, with settings; at the end it must not have complained."""
+    async with contextlib.AsyncExitStack() as stack:
+        started: list[Served] = []
+
+        async def serve(*, demo: bool = False, quick_retry: bool = True, **settings: str) -> Served:
+            served = Served(place, database, demo=demo, quick_retry=quick_retry, **settings)
+            started.append(await stack.enter_async_context(served))
+            return served
+
+        yield serve
+        complaints = "".join(served.output for served in started)
+        assert "Traceback" not in complaints, complaints
+        assert " ERROR " not in complaints, complaints
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """One Chromium for the session."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A page in a profile of its own."""
+    context = await browser.new_context()
+    yield await context.new_page()
+    await context.close()

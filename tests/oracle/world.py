@@ -1,0 +1,111 @@
+"""A world to judge: one Postgres that can be crashed, servers on it, and a witness."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+from server.db.embedded import EmbeddedPostgres
+from server.db.faults import LOST
+from tests.oracle.servers import SMALL, Server
+from tests.oracle.witness import Pool, Witness
+from tests.waiting import until
+
+NAME = "oracle"
+"""The harness's own connections; the servers' are called `tailrace…`."""
+TABLES = """
+    CREATE TABLE watched (id text PRIMARY KEY, shard int NOT NULL, note text NOT NULL);
+    SELECT tailrace.watch('watched', channel => 'public.rows.{shard}');
+    CREATE TABLE copied (id text PRIMARY KEY, note text NOT NULL);
+    SELECT tailrace.watch('copied');"""
+
+
+class World:
+    """`url`: its database. `postgres` is None where it is somebody else's, and can't be crashed."""
+
+    def __init__(self, url: str, servers: list[Server], postgres: EmbeddedPostgres | None) -> None:
+        self.url = url
+        self.servers = servers
+        self.postgres = postgres
+        self.restarts = 0
+
+    async def connect(self, name: str = NAME) -> asyncpg.Connection[asyncpg.Record]:
+        """A connection of the harness."""
+        return await asyncpg.connect(
+            self.url, timeout=5, command_timeout=20, server_settings={"application_name": name}
+        )
+
+    async def crash(self) -> None:
+        """End Postgres in immediate mode, and wait until its supervisor has it up again."""
+        assert self.postgres is not None
+        old = self.postgres.pid
+        assert old is not None
+        watch = asyncio.create_task(self.postgres.watch())
+        try:
+            os.kill(old, signal.SIGQUIT)
+            await until(self._answers)
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+        self.restarts += 1
+
+    async def _answers(self) -> bool:
+        assert self.postgres is not None
+        try:
+            connection = await self.connect()
+        except LOST:
+            return False
+        await connection.close()
+        return True
+
+
+@asynccontextmanager
+async def servers_on(
+    url: str, place: Path, names: str, bug: str | None = None
+) -> AsyncIterator[list[Server]]:
+    """Servers on a database, one for each letter."""
+    servers = [Server(name, place, url, SMALL, bug) for name in names]
+    try:
+        for server in servers:
+            server.spawn()
+        for server in servers:
+            await server.ready()
+        yield servers
+    finally:
+        for server in servers:
+            server.close()
+
+
+@asynccontextmanager
+async def witness_of(url: str) -> AsyncIterator[Witness]:
+    """A witness on a database that has its schema."""
+    pool: Pool
+    options = {"application_name": NAME}
+    async with asyncpg.create_pool(url, min_size=1, max_size=3, server_settings=options) as pool:
+        yield Witness(pool, int(SMALL["TAILRACE_PARTITION_SIZE"]))
+
+
+@asynccontextmanager
+async def world(
+    place: Path, servers: int, say: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[tuple[World, Witness]]:
+    """Postgres, servers and a witness, all of them new."""
+    postgres = EmbeddedPostgres(place / "postgres", say=say)
+    postgres.start()
+    try:
+        names = "abcdefgh"[:servers]
+        async with servers_on(postgres.url, place, names) as processes:
+            it = World(postgres.url, processes, postgres)
+            connection = await it.connect()
+            await connection.execute(TABLES)
+            await connection.close()
+            async with witness_of(postgres.url) as witness:
+                yield it, witness
+    finally:
+        postgres.stop(immediate=True)
