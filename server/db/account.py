@@ -82,6 +82,16 @@ class Account:
         return [sys.executable, "-I", "-S", "-B", str(LAUNCH), json.dumps(ids | order)]
 
 
+def complete(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> bytes:
+    """Wait for a program's end, its output if it was asked for; an interrupted wait ends it."""
+    try:
+        return process.communicate(stdin)[0] or b""
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
 def choose(existing: Path) -> Account:
     """The account for the data in `existing`, which keeps its owner when it has an ordinary one."""
     if os.geteuid() != 0:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from server.db.account import complete
 from server.db.datadir import remove_leftovers
 from server.errors import StartError
 
@@ -189,7 +190,7 @@ class Cluster:
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             output=output,
         )
-        process.communicate(stdin)
+        complete(process, stdin)
         if process.returncode:
             msg = f"{program} failed, see {self.log}: {self.last_words()}"
             raise StartError(msg)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from server.db.account import DEATH_SIGNAL
+from server.db.account import DEATH_SIGNAL, complete
 from server.db.binaries import reachable
 from server.db.cluster import DATABASE, USER, Cluster
 from server.db.datadir import DataDir
@@ -174,7 +174,7 @@ class EmbeddedPostgres:
         process = self.cluster.home.account.spawn(
             argv, end=signal.SIGTERM, output=subprocess.PIPE, env=self._env
         )
-        output = process.communicate()[0].decode(errors="replace")
+        output = complete(process).decode(errors="replace")
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, argv, output)
         return output

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from server.auth.identify import identify, unauthorized
-from server.keys import POOL
+from server.db.faults import LOST
+from server.keys import POOL, SETTINGS
 from server.stream import wire
+from server.stream.connection import Connection
+from server.stream.handlers import refuse
+from server.stream.service import SERVICE
 from server.stream.snapshots import snapshots
 
 if TYPE_CHECKING:
@@ -44,7 +48,11 @@ async def unread(pool: Pool, user_id: str) -> list[dict[str, Any]]:
 
 async def stream(request: web.Request) -> web.StreamResponse:
     """The signed-in user's unread notifications, pushed."""
-    principal = await identify(request)
+    try:
+        principal = await identify(request)
+    except LOST:
+        connection = Connection(request, request.app[SETTINGS].write_deadline)
+        return await refuse(request.app[SERVICE], connection, "overload")
     if principal.user_id is None:
         raise unauthorized("notifications are a signed-in user's")
     user_id = principal.user_id

@@ -9,6 +9,7 @@ import asyncio
 import socket
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 
 from server.db.faults import LOST
@@ -22,13 +23,26 @@ NEVER = 10.0**9
 """aiohttp-sse's own pings are off: the shared heartbeat moves the client's position as well."""
 
 
+class Response(EventSourceResponse):
+    """For aiohttp-sse a client that has gone before the headers is a failed assertion.
+
+    It is asked twice: aiohttp itself prepares what a handler returns unprepared.
+    """
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if not self.prepared and request.transport is None:
+            msg = "the client has gone"
+            raise ConnectionResetError(msg)
+        return await super().prepare(request)
+
+
 class Connection:
     """Writes a stream's bytes, with a deadline for readers that take nothing."""
 
     def __init__(self, request: web.Request, deadline: float) -> None:
         self._request = request
         self._deadline = deadline
-        self.response = EventSourceResponse(
+        self.response = Response(
             sep="\n", ping_interval=NEVER, send_timeout=deadline, allow_all_methods=True
         )
         self.response.headers.update(wire.HEADERS)
@@ -41,10 +55,7 @@ class Connection:
             ConnectionResetError: the client has gone already.
         """
         transport = self._request.transport
-        if transport is None:
-            msg = "the client has gone"
-            raise ConnectionResetError(msg)
-        sock = transport.get_extra_info("socket")
+        sock = transport.get_extra_info("socket") if transport is not None else None
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._writer = await self.response.prepare(self._request)

@@ -103,7 +103,7 @@ async def get_events(request: web.Request) -> web.Response:
             continue
         start_next = max(page.reached, start.id.pos)
         left = end - loop.time()
-        if page.events or start.gap or left <= 0:
+        if page.events or start.gap or left <= 0 or service.streams.closing:
             return _page(page, start, start_next)
         start = Start(EventId(start.id.epoch, start_next), None, start.after)
         if start_next >= service.pubsub.position:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from aiohttp import web
 
 from server.auth.identify import identify, unauthorized
 from server.auth.principal import Principal
-from server.errors import FORBIDDEN, ApiError
+from server.db.faults import LOST
+from server.errors import FORBIDDEN, UNAVAILABLE, ApiError
 from server.keys import SETTINGS
 from server.stream import wire
 from server.stream.channels import readable
@@ -18,6 +20,8 @@ from server.stream.request import Wanted, from_body, from_query
 from server.stream.service import OPENED, SERVICE, Service
 from server.stream.streams import Stream
 from server.stream.subscriber import Subscriber
+
+log = logging.getLogger(__name__)
 
 MAX_ID_LENGTH = 200
 
@@ -34,14 +38,22 @@ async def post_stream(request: web.Request) -> web.StreamResponse:
 
 async def _stream(request: web.Request, wanted: Wanted) -> web.StreamResponse:
     service = request.app[SERVICE]
-    principal = await allow(request, wanted.channel)
-    if request.method == "HEAD":
-        return web.Response(headers=wire.HEADERS)
     connection = Connection(request, request.app[SETTINGS].write_deadline)
-    if reason := service.streams.refusal:
-        return await refuse(service, connection, reason)
     channels = Matcher(wanted.channel)
-    start = await service.start(wanted, channels, last_event_id(request))
+    start = None
+    try:
+        principal = await allow(request, wanted.channel)
+        if request.method == "HEAD":
+            return web.Response(headers=wire.HEADERS)
+        if service.streams.refusal is None:
+            start = await service.start(wanted, channels, last_event_id(request))
+    except (ApiError, *LOST) as error:
+        if isinstance(error, ApiError) and error.kind != UNAVAILABLE:
+            raise
+        log.info("a stream has to wait for the database: %r", error)
+    # Asked again: others may have been admitted while this one looked up its start.
+    if start is None or service.streams.refusal:
+        return await refuse(service, connection, service.streams.refusal or "overload")
     subscriber = Subscriber(
         channels,
         start.id,

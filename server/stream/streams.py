@@ -105,6 +105,8 @@ class Streams:
         self.closing = True
         for stream in self:
             self.end(stream, "shutdown")
+        for subscriber in self.pubsub.subscribers:
+            subscriber.wakeup.set()  # long polls answer now
         self._empty.clear()
         if self._open:
             try:

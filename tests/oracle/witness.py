@@ -35,6 +35,8 @@ class Witness:
         self.floors: set[int] = set()
         self.seen = 0
         self.epoch = ""
+        self.texts: dict[int, str] = {}
+        """Texts of events as clients first had them: so many clients need not keep as many."""
         self._pool = pool
         self._retention = Retention(
             pool, seconds=10**8, size=2**50, partition_size=partition_size

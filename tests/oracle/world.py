@@ -49,6 +49,7 @@ class World:
         watch = asyncio.create_task(self.postgres.watch())
         try:
             os.kill(old, signal.SIGQUIT)
+            await until(lambda: self.postgres and self.postgres.pid not in (None, old))
             await until(self._answers)
         finally:
             watch.cancel()
@@ -56,7 +57,6 @@ class World:
         self.restarts += 1
 
     async def _answers(self) -> bool:
-        assert self.postgres is not None
         try:
             connection = await self.connect()
         except LOST:
