@@ -188,10 +188,14 @@ CREATE OR REPLACE FUNCTION tailrace.body(
     || '","message_id":"' || message_id || '","data":' || data || '}'
 $$;
 
--- Give positions to what is committed in the outbox: at most `max_rows`, in order of id. One
--- autocommit statement at READ COMMITTED. The head's row lock comes first, and each statement
--- below takes its snapshot after it: so positions become visible densely and in order. With
--- `lease_ms` it promises writers that the caller polls for that long. Returns what it stamped.
+-- Give positions to what is committed in the outbox: at most `max_rows` and about 8 MB, in order
+-- of id. One autocommit statement at READ COMMITTED. The head's row lock comes first, and each
+-- statement below takes its snapshot after it: so positions become visible densely and in order.
+-- With `lease_ms` it promises writers that the caller polls for that long.
+--
+-- Returns what it stamped if that is small, else one row with the last position alone. The rows
+-- are sent before the commit: a caller that has stopped reading must not hold up the lock, so
+-- they have to fit into any socket's buffer.
 CREATE OR REPLACE FUNCTION tailrace.stamp(max_rows integer, lease_ms integer DEFAULT 0)
 RETURNS TABLE (pos bigint, channel text, key text, body text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -199,26 +203,28 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   last  bigint;
   moved bigint;
+  size  bigint;
 BEGIN
   IF NOT EXISTS (SELECT FROM tailrace.outbox) THEN RETURN; END IF;
   SELECT h.pos INTO last FROM tailrace.head h FOR UPDATE;
-  RETURN QUERY
-    WITH batch AS (
-      -- Under the lock nobody else deletes and nobody updates: a row's ctid stays its own.
-      DELETE FROM tailrace.outbox o
-      WHERE o.ctid = ANY (ARRAY(SELECT ctid FROM tailrace.outbox ORDER BY id LIMIT max_rows))
-      RETURNING o.*
-    ), stamped AS (
-      INSERT INTO tailrace.event (pos, at, channel, type, key, message_id, data)
-      SELECT last + row_number() OVER (ORDER BY b.id),
-             b.at, b.channel, b.type, b.key, b.message_id, b.data
-      FROM batch b
-      RETURNING *
-    )
-    SELECT s.pos, s.channel::text, s.key,
-           tailrace.body(s.channel, s.type, s.key, s.at, s.message_id, s.data)
-    FROM stamped s ORDER BY s.pos;
-  GET DIAGNOSTICS moved = ROW_COUNT;
+  WITH batch AS (
+    -- Under the lock nobody else deletes and nobody updates: a row's ctid stays its own.
+    DELETE FROM tailrace.outbox o
+    WHERE o.ctid = ANY (ARRAY(
+      SELECT ctid FROM (
+        SELECT ctid, row_number() OVER w AS n, sum(pg_column_size(data)) OVER w AS size
+        FROM (SELECT ctid, id, data FROM tailrace.outbox ORDER BY id LIMIT max_rows) oldest
+        WINDOW w AS (ORDER BY id ROWS UNBOUNDED PRECEDING)
+      ) sized WHERE n = 1 OR size <= 8000000))
+    RETURNING o.*
+  ), stamped AS (
+    INSERT INTO tailrace.event (pos, at, channel, type, key, message_id, data)
+    SELECT last + row_number() OVER (ORDER BY b.id),
+           b.at, b.channel, b.type, b.key, b.message_id, b.data
+    FROM batch b
+    RETURNING data
+  )
+  SELECT count(*), sum(pg_column_size(data) + 300) INTO moved, size FROM stamped;
   IF moved = 0 THEN RETURN; END IF;
   UPDATE tailrace.head SET pos = last + moved;
   IF lease_ms > 0 THEN
@@ -226,6 +232,14 @@ BEGIN
     WHERE awake_until < clock_timestamp() + (lease_ms - 100) * interval '1 ms';
   END IF;
   PERFORM pg_notify('tailrace', (last + 1) || '-' || (last + moved));
+  IF size > 32000 THEN
+    RETURN QUERY SELECT last + moved, NULL, NULL, NULL;
+  ELSE
+    RETURN QUERY
+      SELECT e.pos, e.channel::text, e.key,
+             tailrace.body(e.channel, e.type, e.key, e.at, e.message_id, e.data)
+      FROM tailrace.event e WHERE e.pos > last AND e.pos <= last + moved ORDER BY e.pos;
+  END IF;
 END
 $$;
 

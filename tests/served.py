@@ -189,7 +189,7 @@ class Served:
         loop = asyncio.get_running_loop()
         sock = _socket(buffer)
         await loop.sock_connect(sock, ("127.0.0.1", self.port))
-        reader, writer = await asyncio.open_connection(sock=sock, limit=2**16)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=buffer or 2**16)
         stream = Stream(reader, writer)
         self.streams.append(stream)
         writer.write(request)

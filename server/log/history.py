@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from server.log.model import Event, EventId, Fork, Head, Resume, Selection, parse_id, resume
+from server.log.model import (
+    Event,
+    EventId,
+    Fork,
+    Head,
+    Resume,
+    Selection,
+    parse_id,
+    resume,
+)
 
 if TYPE_CHECKING:
     from server.db.pool import Pool
@@ -59,7 +68,6 @@ _FIRST_SINCE = """
     WHERE pos > $1 AND pos <= $2 AND at >= $3 ORDER BY pos LIMIT 1"""
 
 WINDOW = 20_000
-FIRST_PAGE = 32
 PAGE = 1_000
 PAGE_BYTES = 4 * 1024 * 1024
 # An event's time is that of its publishing, its position that of its commit: a transaction may
@@ -150,15 +158,15 @@ class History:
         return EventId(head.epoch, head.pos)
 
 
-def next_limit(events: Sequence[Event], limit: int) -> int:
-    """How many events the next page may have, so that pages stay near `PAGE_BYTES`.
+def next_limit(events: Sequence[Event], limit: int, target: int = PAGE_BYTES) -> int:
+    """How many events the next page may have, so that pages stay near `target` bytes.
 
     It grows from `FIRST_PAGE`: events of the largest size must not fill the memory at once.
     """
     if not events:
         return limit
     size = sum(len(event.body) for event in events) / len(events)
-    return max(1, min(PAGE, int(PAGE_BYTES / size), limit * 8))
+    return max(1, min(PAGE, int(target / size), limit * 8))
 
 
 async def read_on(pool: Pool, after: int, limit: int) -> Page:

@@ -9,6 +9,9 @@ from typing import Literal, NamedTuple, Protocol
 
 GapReason = Literal["pruned", "epoch", "ahead", "malformed"]
 
+FIRST_PAGE = 32
+"""Events in a reader's first page of the log, before it is known how large they are."""
+
 _ID = re.compile(r"([0-9a-f]{8})\.(0|[1-9][0-9]{0,18})", re.ASCII)
 _MAX_POSITION = 2**63 - 1
 

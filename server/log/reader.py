@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from server.db.faults import LOST
-from server.log.history import FIRST_PAGE, Page, next_limit, read_forks, read_on
-from server.log.model import Event, EventId, Head, Sink, resume
+from server.log.history import Page, next_limit, read_forks, read_on
+from server.log.model import FIRST_PAGE, Event, EventId, Head, Sink, resume
 
 if TYPE_CHECKING:
     from server.db.pool import Pool

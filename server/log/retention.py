@@ -18,6 +18,7 @@ import asyncpg
 
 from server.db.faults import LOST
 from server.log.history import History
+from server.log.stamper import BATCH
 
 if TYPE_CHECKING:
     from server.db.pool import Pool
@@ -66,7 +67,8 @@ class Retention:
     async def extend(self) -> int:
         """Make partitions up to `AHEAD` of the head; returns how many were made."""
         head = await self._history.head()
-        upto = head.pos + AHEAD * self._partition_size
+        # At least a whole stamp, or one that does not fit would fail for ever.
+        upto = head.pos + max(AHEAD * self._partition_size, BATCH)
         return int(
             await self._pool.fetchval("SELECT tailrace.extend($1, $2)", upto, self._partition_size)
         )

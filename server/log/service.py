@@ -37,7 +37,9 @@ class Log:
         )
         self.ephemeral = Ephemeral(pool)
         self.reader = Reader(pool, sink)
-        self.stamper = Stamper(self._connect, self.reader.offer, self.retention.extend)
+        self.stamper = Stamper(
+            self._connect, self.reader.offer, self.reader.wake, self.retention.extend
+        )
         self.outbox = Outbox(pool, self.stamper.wake)
         self.listener = Listener(
             self._connect,

@@ -29,7 +29,7 @@ BATCH = 1_000
 IDLE = 1.0
 """Seconds between looks at the outbox when nothing wakes the stamper."""
 LEASE_MS = 400
-POLL = 0.002
+POLL = 0.003
 BUSY_POKES = 8
 """So many foreign commits within `BUSY_WINDOW`, more than one to a stamp, make it busy."""
 BUSY_WINDOW = 0.1
@@ -40,16 +40,21 @@ _MAY_SLEEP = "SELECT tailrace.may_sleep()"
 
 
 class Stamper:
-    """Runs on a connection of its own and hands what it stamped to `deliver(epoch, events)`."""
+    """Runs on a connection of its own.
+
+    What it stamped it hands to `deliver(epoch, events)`; of much it only tells `read(upto)`.
+    """
 
     def __init__(
         self,
         connect: Connect,
         deliver: Callable[[str, Sequence[Event]], None],
+        read: Callable[[int | None], None],
         on_missing_partition: Callable[[], Awaitable[Any]],
     ) -> None:
         self._connect = connect
         self._deliver = deliver
+        self._read = read
         self._on_missing_partition = on_missing_partition
         self._wake = asyncio.Event()
         self._pokes: list[float] = []
@@ -115,7 +120,7 @@ class Stamper:
         """Stamp until the outbox shows nothing more."""
         proofs, self._proofs = self._proofs, []
         try:
-            while await self._stamp(connection, epoch, 0) == BATCH:
+            while await self._stamp(connection, epoch, 0) >= BATCH:
                 pass
         except BaseException:
             self._proofs += proofs
@@ -153,10 +158,14 @@ class Stamper:
             await self._on_missing_partition()
             return BATCH
         self._rounds.append(asyncio.get_running_loop().time())
-        if rows:
-            self.stamped += len(rows)
-            self.batches += 1
-            self._deliver(epoch, [Event(*row) for row in rows])
+        if not rows:
+            return 0
+        self.batches += 1
+        if rows[0]["body"] is None:  # much was stamped, up to here: it is to be read
+            self._read(rows[0]["pos"])
+            return BATCH
+        self.stamped += len(rows)
+        self._deliver(epoch, [Event(*row) for row in rows])
         return len(rows)
 
     def _crowded(self) -> bool:

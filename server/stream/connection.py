@@ -77,25 +77,29 @@ class Connection:
             raise ConnectionResetError(msg)
         await self._writer.write(data, drain=False)  # type: ignore[call-arg]
         self.written += len(data)
-        while not await self._drained():
-            pass
+        if self._request.protocol.writing_paused:
+            await self._drained(self._writer)
 
-    async def _drained(self) -> bool:
-        transport = self._request.transport
-        if transport is None or self._writer is None:
-            msg = "the client has gone"
-            raise ConnectionResetError(msg)
-        before = transport.get_write_buffer_size()
+    async def _drained(self, writer: AbstractStreamWriter) -> None:
+        """Wait for room. Not by a timeout around `drain`: that cancels a future of aiohttp's,
+        on which every later wait of this connection would break."""
+        room = asyncio.ensure_future(writer.drain())
         try:
-            async with asyncio.timeout(self._deadline):
-                await self._writer.drain()
-        except TimeoutError:
-            if transport.get_write_buffer_size() < before:
-                return False  # slow, but it reads
-            transport.abort()
-            msg = f"the client took nothing for {self._deadline:g} s"
-            raise ConnectionResetError(msg) from None
-        return True
+            waiting = self._waiting()
+            while not (await asyncio.wait((room,), timeout=self._deadline))[0]:
+                before, waiting = waiting, self._waiting()
+                if waiting >= before:
+                    self.abort()
+                    msg = f"the client took nothing for {self._deadline:g} s"
+                    raise ConnectionResetError(msg)
+            room.result()
+        finally:
+            room.cancel()
+
+    def _waiting(self) -> int:
+        """Bytes that the socket has not taken yet."""
+        transport = self._request.transport
+        return transport.get_write_buffer_size() if transport is not None else 0
 
     def abort(self) -> None:
         """Cut the connection without waiting for what is buffered."""

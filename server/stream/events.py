@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from server.auth.identify import forbid_foreign_origin, identify, unauthorized
 from server.errors import FORBIDDEN, INVALID, ApiError, Issue
-from server.log.history import Page
-from server.log.model import Event, EventId
+from server.log.history import PAGE_BYTES, Page, next_limit
+from server.log.model import FIRST_PAGE, Event, EventId, Selection
 from server.log.outbox import Draft, draft
 from server.stream import wire
 from server.stream.handlers import allow, last_event_id
@@ -95,9 +95,7 @@ async def get_events(request: web.Request) -> web.Response:
     loop = asyncio.get_running_loop()
     end = loop.time() + wanted.wait
     while True:
-        page = await service.log.history.page(
-            selection_of(channels), start.id.pos, service.pubsub.position, wanted.limit
-        )
+        page = await _read(service, selection_of(channels), start.id.pos, wanted.limit)
         if page.head.floor > start.id.pos or page.head.epoch != start.id.epoch:
             start = await _again(service, start)
             continue
@@ -108,6 +106,25 @@ async def get_events(request: web.Request) -> web.Response:
         start = Start(EventId(start.id.epoch, start_next), None, start.after)
         if start_next >= service.pubsub.position:
             await _news(service, channels, start.id, left)
+
+
+async def _read(service: Service, selection: Selection, after: int, limit: int) -> Page:
+    """Up to `limit` events, in several pages of the log, or fewer if they are large."""
+    events: list[Event] = []
+    reached, step, size = after, FIRST_PAGE, 0
+    while True:
+        upto = service.pubsub.position
+        page = await service.log.history.page(
+            selection, reached, upto, min(limit - len(events), step)
+        )
+        if events and page.head.floor > reached:
+            return Page(events, reached, page.head)  # the next request is told of the gap
+        events += page.events
+        reached = page.reached
+        size += sum(len(item.body) for item in page.events)
+        if len(events) >= limit or size >= PAGE_BYTES or reached >= upto:
+            return Page(events, reached, page.head)
+        step = next_limit(page.events, step)
 
 
 async def _again(service: Service, start: Start) -> Start:

@@ -47,9 +47,10 @@ async def _stream(request: web.Request, wanted: Wanted) -> web.StreamResponse:
             return web.Response(headers=wire.HEADERS)
         if service.streams.refusal is None:
             start = await service.start(wanted, channels, last_event_id(request))
-    except (ApiError, *LOST) as error:
-        if isinstance(error, ApiError) and error.kind != UNAVAILABLE:
+    except ApiError as error:
+        if error.kind != UNAVAILABLE:
             raise
+    except LOST as error:
         log.info("a stream has to wait for the database: %r", error)
     # Asked again: others may have been admitted while this one looked up its start.
     if start is None or service.streams.refusal:

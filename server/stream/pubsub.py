@@ -17,6 +17,8 @@ from server.stream import wire
 from server.stream.names import Index, Matcher
 from server.stream.subscriber import Subscriber
 
+ENTRY = 200
+"""Bytes that a frame costs in the ring beside its own."""
 SCAN = 2_000
 """Frames that one look into the ring goes through: about a millisecond."""
 
@@ -37,10 +39,10 @@ class Ring:
     def append(self, pos: int, channel: str, frame: bytes) -> None:
         """Add the next frame, dropping the oldest beyond the capacity."""
         self._frames[pos] = (channel, frame)
-        self.size += len(frame)
+        self.size += len(frame) + ENTRY
         while self.size > self.capacity:
             oldest = next(iter(self._frames))
-            self.size -= len(self._frames.pop(oldest)[1])
+            self.size -= len(self._frames.pop(oldest)[1]) + ENTRY
 
     def clear(self) -> None:
         """Forget everything: what follows does not continue it."""

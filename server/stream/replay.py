@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 
-from server.log.history import FIRST_PAGE, History, Page, next_limit
+from server.log.history import History, Page, next_limit
 from server.log.model import Selection
 from server.stream import wire
 from server.stream.pubsub import PubSub
 from server.stream.subscriber import Subscriber
 
 CHUNK = 256 * 1024
-"""Bytes of frames that are taken from the ring at once."""
+"""Bytes that are taken from ring or log at once: what one client may hold up in memory."""
 CONCURRENT = 4
 """Pages that are read from the database at the same time; the others wait their turn."""
 
@@ -36,7 +36,6 @@ class Replay:
         It is live when this returns the id-only block that ends a replay. Empty bytes: look
         again (something else waits, or the stream has ended).
         """
-        limit = FIRST_PAGE
         while not subscriber.ended and subscriber.idle:
             if self._pubsub.join(subscriber):
                 return wire.mark(subscriber.position)
@@ -47,7 +46,7 @@ class Replay:
                     return _hand_out(subscriber, frames)
                 await asyncio.sleep(0)  # it was a long look
                 continue
-            page = await self._page(subscriber, limit)
+            page = await self._page(subscriber)
             if page is None:
                 continue
             if page.head.floor > subscriber.cursor:
@@ -55,20 +54,20 @@ class Replay:
                 subscriber.cursor = page.head.floor
                 return wire.gap(str(before), subscriber.position, "pruned")
             subscriber.cursor = page.reached
-            limit = next_limit(page.events, limit)
+            subscriber.page = next_limit(page.events, subscriber.page, CHUNK)
             if page.events:
                 return _hand_out(subscriber, [wire.event(subscriber.epoch, e) for e in page.events])
             if page.reached < self._pubsub.position:
                 return wire.mark(subscriber.position)  # a client that is cut here starts here
         return b""
 
-    async def _page(self, subscriber: Subscriber, limit: int) -> Page | None:
+    async def _page(self, subscriber: Subscriber) -> Page | None:
         """One page of the log; `None` when the ground has moved under it."""
         before = subscriber.position
         selection = Selection(tuple(subscriber.channels.exact), subscriber.channels.patterns)
         async with self._turn:
             page = await self._history.page(
-                selection, subscriber.cursor, self._pubsub.position, limit
+                selection, subscriber.cursor, self._pubsub.position, subscriber.page
             )
         self.pages += 1
         if subscriber.position != before:

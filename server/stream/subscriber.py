@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from server.log.model import EventId, GapReason
+from server.log.model import FIRST_PAGE, EventId, GapReason
 from server.stream import wire
 from server.stream.names import Matcher
 
@@ -19,6 +19,7 @@ class Subscriber:
     """Not a task and no queue: state, and an event that says that there is something to do.
 
     `cursor`: every matching event at or below it has been handed out (to the buffer or socket).
+    `page`: events that its next page of the log may have.
     `capacity`: bytes that may wait. `left`: events until the stream ends by itself, if it does.
     """
 
@@ -33,6 +34,7 @@ class Subscriber:
         "lagged",
         "left",
         "live",
+        "page",
         "wakeup",
     )
 
@@ -51,6 +53,7 @@ class Subscriber:
         self.live = False
         self.ended = False
         self.lagged = 0
+        self.page = FIRST_PAGE
         self.wakeup = asyncio.Event()
         self._pending: list[bytes] = []
         self._pending_bytes = 0

@@ -36,19 +36,11 @@ async def test_nothing_is_lost_over_a_storm_of_cuts(serve: Serve) -> None:
         await served.storm()
         await received.until(lambda events: [e for e in events if is_last(e, served.published)])
     messages = [event for event in received if event.event == "message" and event.data]
+    # An id-only block is an empty message there; browsers dispatch nothing.
+    assert len(messages) < len([event for event in received if event.event == "message"])
     assert [event.json()["data"]["n"] for event in messages] == served.published
     assert received.cuts >= 6
 
 
 def is_last(event: ServerSentEvent, published: list[int]) -> bool:
     return f'"n": {published[-1]}}}' in event.data
-
-
-async def test_an_id_only_block_is_an_empty_message_there(serve: Serve) -> None:
-    served = await serve()
-    received = Received[ServerSentEvent]()
-    async with received.by(follow(f"{served.proxy.url}{STREAM}", received)):
-        await received.until(lambda events: len(events) > 2)
-    ready, *marks = received
-    assert ready.event == "ready"
-    assert {(mark.event, mark.data, mark.id) for mark in marks} == {("message", "", ready.id)}

@@ -169,13 +169,10 @@ class Client:
         self.history.sessions.append(session)
 
     def _next_ask(self) -> Ask:
-        known = {"head": self._witness.seen, "floor": self._witness.floor}
-        if self._jump or self.last is None:
-            self.ask = self.ask._replace(**known)
-            if self._jump:
-                self.last = None
-            return self.ask
-        return Ask(last=self.last, **known)
+        if self._jump:
+            self.last = None
+        ask = self.ask if self.last is None else Ask(self.last)
+        return ask._replace(head=self._witness.seen, floor=self._witness.floor)
 
     async def _listen(self) -> None:
         """Until the connection ends, or its server has been silent for too long."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from tests.oracle.model import Block, History, Kind, Session, Truth, Violation
+from tests.oracle.model import ID, Block, History, Kind, Session, Truth, Violation
 
 SHOWN = 5
 
@@ -172,8 +172,8 @@ class Walk:
             return
         true = {
             "ahead": was is not None and was > self._ask.head,
-            "epoch": was is None and after[8:9] == ".",
-            "malformed": was is None and after[8:9] != ".",
+            "epoch": was is None and ID.fullmatch(after) is not None,
+            "malformed": ID.fullmatch(after) is None,
         }
         if not true.get(reason, False) or not self._ask.head <= resumed <= self.truth.head:
             self.violate("gap", f"{reason}, after {after}, resumed at {resumed}: {self._ask}")

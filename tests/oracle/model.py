@@ -27,6 +27,9 @@ Kind = Literal[
 ]  # fmt: skip
 
 
+ID = re.compile(r"([0-9a-f]{8})\.(0|[1-9][0-9]{0,18})", re.ASCII)
+
+
 class Violation(NamedTuple):
     kind: Kind
     who: str
@@ -135,7 +138,7 @@ class Truth:
 
     def position(self, text: str | None) -> int | None:
         """The position of an id of this epoch."""
-        match = re.fullmatch(r"([0-9a-f]{8})\.([0-9]+)", text or "", re.ASCII)
+        match = ID.fullmatch(text or "")
         return int(match[2]) if match and match[1] == self.epoch else None
 
 

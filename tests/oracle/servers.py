@@ -27,7 +27,7 @@ SMALL = {
 }
 _ADDRESS = re.compile(r"^Tailrace \S+  http://127\.0\.0\.1:(\d+)/$", re.MULTILINE)
 # Nothing that the faults do may make a part of the server fail: it waits, and says so in a warning.
-_BAD = re.compile(r"^.* (?:ERROR|CRITICAL) .*$|^Traceback .*$|^\w*(?:Warning|Exception).*$", re.M)
+_BAD = re.compile(r"^.* (?:ERROR|CRITICAL) .*$|^.*\d: \w*Warning: .*$", re.MULTILINE)
 
 
 class Server:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 
-from tests.oracle.model import Block
+from tests.oracle.model import ID, Block
 
-ID = re.compile(r"[0-9a-f]{8}\.(0|[1-9][0-9]*)", re.ASCII)
 CONTROL_EVENTS = {"ready", "gap", "bye"}
 _SIZE = re.compile(rb"[0-9a-fA-F]{1,8}", re.ASCII)
 _HEADERS = {

@@ -8,18 +8,20 @@ not change, and nothing may appear behind it.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-
-import asyncpg
+from typing import TYPE_CHECKING
 
 from server.db.faults import LOST
 from server.log.retention import Retention
 from tests.oracle.model import Row, Truth, Violation
 
+if TYPE_CHECKING:
+    import asyncpg
+
+    from server.db.pool import Pool
+
 _READ = """
     SELECT pos, channel, type, key, at, message_id::text, data::text FROM tailrace.event
     WHERE pos > $1 ORDER BY pos"""
-
-Pool = asyncpg.Pool[asyncpg.Record]
 
 
 class Witness:
@@ -38,9 +40,7 @@ class Witness:
         self.texts: dict[int, str] = {}
         """Texts of events as clients first had them: so many clients need not keep as many."""
         self._pool = pool
-        self._retention = Retention(
-            pool, seconds=10**8, size=2**50, partition_size=partition_size
-        )
+        self._retention = Retention(pool, seconds=10**8, size=2**50, partition_size=partition_size)
 
     async def collect(self) -> int:
         """Read on; the head as far as it is read."""

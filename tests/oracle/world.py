@@ -8,14 +8,18 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from server.db.embedded import EmbeddedPostgres
 from server.db.faults import LOST
 from tests.oracle.servers import SMALL, Server
-from tests.oracle.witness import Pool, Witness
+from tests.oracle.witness import Witness
 from tests.waiting import until
+
+if TYPE_CHECKING:
+    from server.db.pool import Connection
 
 NAME = "oracle"
 """The harness's own connections; the servers' are called `tailrace…`."""
@@ -35,7 +39,7 @@ class World:
         self.postgres = postgres
         self.restarts = 0
 
-    async def connect(self, name: str = NAME) -> asyncpg.Connection[asyncpg.Record]:
+    async def connect(self, name: str = NAME) -> Connection:
         """A connection of the harness."""
         return await asyncpg.connect(
             self.url, timeout=5, command_timeout=20, server_settings={"application_name": name}
@@ -85,7 +89,6 @@ async def servers_on(
 @asynccontextmanager
 async def witness_of(url: str) -> AsyncIterator[Witness]:
     """A witness on a database that has its schema."""
-    pool: Pool
     options = {"application_name": NAME}
     async with asyncpg.create_pool(url, min_size=1, max_size=3, server_settings=options) as pool:
         yield Witness(pool, int(SMALL["TAILRACE_PARTITION_SIZE"]))

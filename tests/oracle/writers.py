@@ -13,22 +13,22 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
-
-import asyncpg
+from typing import TYPE_CHECKING
 
 from server.db.faults import LOST
 from tests.oracle.ledger import Item, Ledger, Transaction
 from tests.oracle.world import World
 
-CHANNELS = tuple(f"public.o.{n}" for n in range(6)) + ("public.deep.x.y", "public.deep.z.y")
+if TYPE_CHECKING:
+    from server.db.pool import Connection
+
+CHANNELS = (*(f"public.o.{n}" for n in range(6)), "public.deep.x.y", "public.deep.z.y")
 SLOW = 3.0
 TEXTS = ("", "plain", "zwei\nZeilen", 'say "hé"', "\u2028 \U0001f30a", "data: x\r\n\r\nid: 1.1")
 _PUBLISH = "SELECT tailrace.publish($1, $2, $3, $4, $5)::text"
 _BATCH = """
     SELECT tailrace.publish(channel, 'batch', '{"of":"many"}', key)
     FROM unnest($1::text[], $2::text[]) AS t (channel, key)"""
-
-Connection = asyncpg.Connection[asyncpg.Record]
 
 
 class Writer:
@@ -57,7 +57,7 @@ class Writer:
             await self.attempt(act)
             await asyncio.sleep(self._rng.uniform(0, self._pace))
         if self._connection is not None:
-            await self._connection.close(timeout=5)
+            self._connection.terminate()
 
     async def attempt(self, act: Callable[[Connection, Transaction], Awaitable[None]]) -> bool:
         """Do one thing; whether it is certainly committed."""
