@@ -404,7 +404,7 @@ BEGIN
     name := substring(template FROM '\{([^}]*)\}');
     template := replace(template, '{' || name || '}', tailrace.segment(data ->> name));
   END LOOP;
-  RETURN left(template, 200);
+  RETURN rtrim(left(template, 200), '.');
 END
 $$;
 
@@ -480,6 +480,10 @@ BEGIN
         data_ := '{"new":' || tailrace.members(fresh, TG_ARGV[2]::text[])
           || ',"old":' || tailrace.members(stale, TG_ARGV[2]::text[]) || '}';
       END IF;
+      IF source <> target THEN  -- its new readers may not know what the row was
+        data_ := '{"new":' || CASE WHEN TG_ARGV[2] = '' THEN fresh::text
+          ELSE tailrace.members(fresh, TG_ARGV[2]::text[]) END || ',"old":null}';
+      END IF;
     END IF;
     IF octet_length(data_) > 1048576 THEN data_ := '{"truncated":true}'; END IF;
   EXCEPTION WHEN OTHERS THEN
@@ -550,6 +554,10 @@ DECLARE
 BEGIN
   IF fault IS NOT NULL THEN
     RAISE EXCEPTION 'tailrace.watch: %', fault USING ERRCODE = '22023';
+  END IF;
+  IF target ~ '^[^.]*\{' THEN
+    RAISE EXCEPTION 'tailrace.watch: the first segment of a channel decides who may read it:'
+      ' it cannot come from a row' USING ERRCODE = '22023';
   END IF;
   IF NOT EXISTS (SELECT FROM pg_class WHERE oid = watch."table" AND relkind IN ('r', 'p')) THEN
     RAISE EXCEPTION 'tailrace.watch: % is not a table', watch."table" USING ERRCODE = '42809';

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 # aiohttp waits this long twice: for handlers to end, then for cancelled ones.
 HANDLERS = 1.0
 CLEANUP = 2.5
-POSTGRES = 1.5
-ALARM = 4.7
+POSTGRES = 1.0
+ALARM = 4.2
 # 128, the default, makes three thousand simultaneous connects take half a minute.
 BACKLOG = 4096
 GREETING = r"""SELECT tailrace.publish('public.hello','greeting','{\"n\":1}')"""

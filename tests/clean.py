@@ -7,7 +7,7 @@ A directory's conftest imports both fixtures.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import asyncpg
 import pytest
@@ -21,14 +21,14 @@ RESET = """
     WHERE datname = current_database() AND pid <> pg_backend_pid();
     DO $$
     DECLARE
-      name text;
+      item record;
     BEGIN
-      FOR name IN SELECT oid::regclass::text FROM pg_class
+      FOR item IN SELECT oid::regclass::text AS name, relkind FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')
           AND relname NOT IN ('users', 'sessions', 'notifications') AND NOT relispartition
       LOOP
-        EXECUTE 'DROP ' || CASE WHEN (SELECT relkind FROM pg_class WHERE oid = name::regclass) = 'v'
-          THEN 'VIEW ' ELSE 'TABLE ' END || name || ' CASCADE';
+        EXECUTE format('DROP %s IF EXISTS %s CASCADE',
+          CASE item.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, item.name);
       END LOOP;
     END $$;
     TRUNCATE public.users CASCADE;
@@ -49,9 +49,9 @@ def reused(postgres: EmbeddedPostgres) -> Iterator[Database]:
 
 
 @pytest.fixture
-async def clean(reused: Database) -> AsyncIterator[Database]:
+async def clean(reused: Database) -> Database:
     """It, with an empty log, no users and no other tables."""
     connection = await asyncpg.connect(reused.url)
     await connection.execute(RESET)
     await connection.close()
-    yield reused
+    return reused

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from server import app as composition
+from server.auth import sessions
 from server.db.pool import Database
 from server.keys import POOL
 from server.settings import load
 from server.stream.service import SERVICE, Service
+from tests.waiting import until
 
 KEY = "k" * 32
 BEARER = {"Authorization": f"Bearer {KEY}"}
@@ -132,11 +135,9 @@ class Stream:
     async def gone(self) -> None:
         """Wait until the server has closed the connection."""
         async with asyncio.timeout(PATIENCE):
-            try:
+            with suppress(ConnectionError):
                 while await self._reader.read(65536):
                     pass
-            except ConnectionError:
-                pass
 
     def pause(self) -> None:
         """Take nothing from the socket any more."""
@@ -158,10 +159,8 @@ class Stream:
 
     async def close(self) -> None:
         self._writer.close()
-        try:
+        with suppress(ConnectionError):
             await self._writer.wait_closed()
-        except ConnectionError:
-            pass
 
 
 class Served:
@@ -231,10 +230,26 @@ class Served:
                     "SELECT tailrace.publish($1, $2, $3::jsonb)", channel, type, json.dumps(data)
                 )
 
+    async def sign_in(self, role: str = "user") -> tuple[str, str]:
+        """A new user's id and session token."""
+        pool = self.app[POOL]
+        user = await pool.fetchval(
+            "INSERT INTO users (name, email, role) VALUES ('U', gen_random_uuid() || '@x', $1)"
+            " RETURNING id",
+            role,
+        )
+        return user, await sessions.create(pool, user)
+
+    async def get(self, path: str, method: str = "GET", **headers: str) -> tuple[Stream, Any]:
+        """An answer and its JSON."""
+        lines = [f"{method} {path} HTTP/1.1", "Host: test"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        answer = await self.raw("\r\n".join(lines).encode() + b"\r\n\r\n")
+        body = await answer.rest() if method != "HEAD" else b""
+        return answer, json.loads(body) if body else None
+
     async def settled(self) -> None:
         """Return when everything committed so far has been published in this process."""
-        from tests.waiting import until
-
         pool = self.app[POOL]
 
         async def done() -> bool:
@@ -245,9 +260,7 @@ class Served:
         await until(done)
 
 
-def _socket(buffer: int | None) -> Any:
-    import socket
-
+def _socket(buffer: int | None) -> socket.socket:
     sock = socket.socket()
     if buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)

@@ -28,12 +28,12 @@ Start = Callable[..., ServerProcess]
 
 
 @pytest.fixture
-def start(place: Path) -> Iterator[Start]:
-    """Starts servers, each in `place` or in a directory of its own, and kills them at the end."""
+def start(planted: Path) -> Iterator[Start]:
+    """Starts servers on this test's data directory, and kills them at the end."""
     started: list[ServerProcess] = []
 
-    def start(*arguments: str, directory: Path = place, **settings: str) -> ServerProcess:
-        started.append(ServerProcess(directory, *arguments, **settings))
+    def start(*arguments: str, **settings: str) -> ServerProcess:
+        started.append(ServerProcess(planted, *arguments, **settings))
         return started[-1]
 
     yield start
@@ -115,11 +115,11 @@ def test_a_second_signal_ends_it_at_once(start: Start) -> None:
     assert server.ended() in {128 + signal.SIGTERM, 128 + signal.SIGINT}
 
 
-def test_a_signal_during_the_start_ends_it(start: Start, place: Path) -> None:
-    server = start()
-    wait_until(lambda: any((place / "data").glob("pg*")) or server.process.poll() is not None)
-    server.signal(signal.SIGTERM)
-    assert server.ended(CONTRACT) == 0, server.output
+def test_a_signal_during_the_first_start_ends_it(place: Path) -> None:
+    with ServerProcess(place) as server:
+        wait_until(lambda: any((place / "data").glob("pg*")) or server.process.poll() is not None)
+        server.signal(signal.SIGTERM)
+        assert server.ended(CONTRACT) == 0, server.output
     assert "Traceback" not in server.output
 
 
@@ -177,32 +177,28 @@ def test_a_second_server_says_so_in_one_sentence(start: Start, place: Path) -> N
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_a_sentence(
-    place: Path, settings: dict[str, str], says: str
+    planted: Path, settings: dict[str, str], says: str
 ) -> None:
-    done = command(place, "serve", "--port", "0", **settings)
+    done = command(planted, "serve", "--port", "0", **settings)
     assert done.returncode == 1
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert "hunter2" not in done.stderr
 
 
-def test_a_taken_port_is_a_sentence(place: Path) -> None:
+def test_a_taken_port_is_a_sentence(planted: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-        done = command(place, "serve", "--port", str(port))
+        done = command(planted, "serve", "--port", str(port))
     assert done.returncode == 1
     assert done.stderr == (
         f"tailrace: port {port} on 127.0.0.1 is in use: stop what listens there, or set PORT\n"
     )
 
 
-def test_data_of_another_major_version_is_a_sentence(place: Path) -> None:
-    postgres = EmbeddedPostgres(place / "data")
-    postgres.start()
-    version = postgres.cluster.home.pg / "PG_VERSION"
-    postgres.stop(immediate=True)
-    version.write_text("17\n")
-    done = command(place, "serve", "--port", "0")
+def test_data_of_another_major_version_is_a_sentence(planted: Path) -> None:
+    (planted / "data" / "pg" / "PG_VERSION").write_text("17\n")
+    done = command(planted, "serve", "--port", "0")
     assert done.returncode == 1
     assert "was written by Postgres 17 and this is 18: dump it" in done.stderr
 

@@ -55,6 +55,8 @@ class Listener:
         self._probes: dict[str, asyncio.Future[None]] = {}
         self._connection: Connection | None = None
         self._lost = asyncio.Event()
+        # A probe of `run` and one of `prove` may meet; a connection takes one statement at a time.
+        self._speaking = asyncio.Lock()
         self.mode: Mode = "polling"
         self.reconnects = 0
         self.bad_payloads = 0
@@ -68,7 +70,8 @@ class Listener:
         if self.mode == "notify":
             await self._probe(connection)
         else:
-            await connection.fetchval("SELECT 1")
+            async with self._speaking:
+                await connection.fetchval("SELECT 1")
         return self.mode
 
     async def run(self) -> None:
@@ -133,7 +136,8 @@ class Listener:
         self._probes[token] = back
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
-                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, "p" + token)
+                async with self._speaking:
+                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, "p" + token)
                 await back
         finally:
             del self._probes[token]

@@ -94,11 +94,17 @@ def _encodable(text: str) -> bool:
 
 
 def _has_nul(data: Any) -> bool:
-    if isinstance(data, str):
-        return "\0" in data
-    if isinstance(data, dict):
-        return any(_has_nul(key) or _has_nul(value) for key, value in data.items())
-    return isinstance(data, list) and any(_has_nul(item) for item in data)
+    left = [data]  # not by recursion: data may be nested as deep as the parser allows
+    while left:
+        item = left.pop()
+        if isinstance(item, dict):
+            left += item
+            left += item.values()
+        elif isinstance(item, list):
+            left += item
+        elif isinstance(item, str) and "\0" in item:
+            return True
+    return False
 
 
 class Outbox:

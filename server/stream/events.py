@@ -63,10 +63,10 @@ async def post_events(request: web.Request) -> web.Response:
 def _drafts(body: Any) -> list[Draft]:
     """All events, or all faults of all of them."""
     many = isinstance(body, dict) and "events" in body
-    publish = check(Publish, body if many else {"events": [body]})
+    events = check(Publish, body).events if many else [check(NewEvent, body)]
     drafts: list[Draft] = []
     issues: list[Issue] = []
-    for index, item in enumerate(publish.events):
+    for index, item in enumerate(events):
         place = ("events", index) if many else ()
         if item.channel == "ops" or item.channel.startswith("ops."):
             message = "channels under ops belong to the server"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -44,16 +45,18 @@ class Served:
         self.published: list[int] = []
 
     async def __aenter__(self) -> Self:
-        self.sql = await asyncpg.connect(self._database.url)
-        await self.proxy.__aenter__()
-        await self.start()
+        async with contextlib.AsyncExitStack() as stack:
+            # Entered first: whatever else fails, no process stays behind.
+            self._ends = stack.enter_context(contextlib.ExitStack())
+            self.sql = await asyncpg.connect(self._database.url)
+            stack.push_async_callback(self.sql.close)
+            await stack.enter_async_context(self.proxy)
+            await self.start()
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.proxy.__aexit__()
-        await self.sql.close()
-        for process in self._processes:
-            process.__exit__(None, None, None)
+        await self._stack.aclose()
 
     @property
     def process(self) -> ServerProcess:
@@ -73,9 +76,8 @@ class Served:
         """Start a process; the second takes the port of the first."""
         directory = self._directory / f"process{len(self._processes)}"
         directory.mkdir()
-        self._processes.append(
-            ServerProcess(directory, self._demo, "--port", str(self.port), **self._settings)
-        )
+        process = ServerProcess(directory, self._demo, "--port", str(self.port), **self._settings)
+        self._processes.append(self._ends.enter_context(process))
         url = await asyncio.to_thread(lambda: self.process.url)
         self.port = self.proxy.upstream = urlsplit(url).port or 0
 

@@ -127,7 +127,7 @@ def test_data_that_vanished_elsewhere_is_not_replaced_in_silence(hidden: Embedde
 
 
 def test_what_the_file_system_refuses_is_a_sentence(place: Path, make: Make) -> None:
-    postgres = make()
+    postgres = make(fresh=True)
     postgres.data.open()
     postgres.data.close()
     (postgres.data.path / "run").touch()

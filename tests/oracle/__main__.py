@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.oracle.chaos import Chaos, Report, Shape
 from tests.oracle.faults import CLIENT_FAULTS, SERVER_FAULTS
+from tests.oracle.planted import BUGS
 from tests.oracle.world import world
 
 SHOWN = 40
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=24)
     parser.add_argument("--pace", type=float, default=0.15, help="a writer's longest pause")
     parser.add_argument("--faults", type=int, default=10, help="faults of servers in a round")
+    parser.add_argument("--bug", choices=BUGS, help="plant one: the law must be found broken")
     given = parser.parse_args()
     seed = random.randrange(10**6) if given.seed is None else given.seed
     posters = given.writers // 5
@@ -52,10 +54,10 @@ def main() -> int:
 async def run(place: Path, seed: int, shape: Shape, given: argparse.Namespace) -> Report:
     """Rounds until the time is up, or the law is broken."""
     end, rng = time.monotonic() + given.seconds, random.Random(seed)
-    async with world(place, given.servers) as (it, witness):
+    async with world(place, given.servers, given.bug) as (it, witness):
         chaos = Chaos(it, witness, seed, shape)
         number = 0
-        while time.monotonic() < end and not chaos.report.violations:
+        while not number or (time.monotonic() < end and not chaos.report.violations):
             number += 1
             await chaos.round(rng.choices(SERVER_FAULTS, k=given.faults))
             print(f"round {number}: {line(chaos.report)}", flush=True)

@@ -94,6 +94,7 @@ class Walk:
         elif self._stage == "ready without id" and block.event != "gap":
             self.violate("gap", f"ready without id, and no gap: {block!r:.200}")
             self._stage = "open"
+            self._block(block)
         elif block.event == "gap":
             self._gap(pos, json.loads(block.data or "null"))
         elif pos is None:

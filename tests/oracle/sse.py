@@ -33,7 +33,8 @@ class Parser:
         self._raw = bytearray()
         self._text = bytearray()
         self._left = 0
-        """Bytes of the current chunk that are still to come, its line end included."""
+        self._closing = False
+        """`_left` bytes of the current chunk are still to come, then its line end."""
 
     @property
     def partial(self) -> bool:
@@ -75,25 +76,31 @@ class Parser:
 
     def _dechunk(self) -> None:
         raw, at = self._raw, 0
-        while not self.ended:
-            if self._left == 0:
-                end = raw.find(b"\r\n", at)
-                if end < 0:
-                    break
-                size = bytes(raw[at:end])
-                if not _SIZE.fullmatch(size):
-                    raise WireError(f"chunk size {size!r}")
-                at, self._left = end + 2, int(size, 16) + 2
-                self.ended = self._left == 2
-            elif at == len(raw):
-                break
-            else:
+        while at < len(raw):
+            if self._left:
                 taken = min(self._left, len(raw) - at)
+                self._text += raw[at : at + taken]
                 self._left -= taken
-                body = taken - (2 - self._left if self._left < 2 else 0)
-                self._text += raw[at : at + max(body, 0)]
                 at += taken
+                continue
+            end = raw.find(b"\r\n", at)
+            if end < 0:
+                break
+            self._line(bytes(raw[at:end]))
+            at = end + 2
         del raw[:at]
+
+    def _line(self, line: bytes) -> None:
+        """What stands between the bodies of chunks: an empty line, and the next one's size."""
+        if self._closing:
+            if line:
+                raise WireError(f"after a chunk: {line!r:.50}")
+            self._closing = False
+        elif self.ended or not _SIZE.fullmatch(line):
+            raise WireError(f"chunk size {line!r:.50}")
+        else:
+            self._left, self._closing = int(line, 16), True
+            self.ended = self._left == 0
 
 
 def parse(raw: bytes | bytearray) -> Block:

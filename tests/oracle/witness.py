@@ -56,7 +56,9 @@ class Witness:
         """Prune what has been read, at most up to `upto`; the floor."""
         upto = min(upto, await self.collect())
         self.floors.add(upto)
-        self.floor = max(self.floor, await self._retention.prune(upto))
+        await self._pool.fetchval("SELECT tailrace.prune($1)", upto)
+        self.floor = max(self.floor, upto)
+        await self._retention.remove()
         return self.floor
 
     async def settled(self) -> bool:

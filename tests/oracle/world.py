@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,20 +90,22 @@ async def servers_on(
 async def witness_of(url: str) -> AsyncIterator[Witness]:
     """A witness on a database that has its schema."""
     options = {"application_name": NAME}
-    async with asyncpg.create_pool(url, min_size=1, max_size=3, server_settings=options) as pool:
+    async with asyncpg.create_pool(
+        url, min_size=1, max_size=3, command_timeout=20, server_settings=options
+    ) as pool:
         yield Witness(pool, int(SMALL["TAILRACE_PARTITION_SIZE"]))
 
 
 @asynccontextmanager
 async def world(
-    place: Path, servers: int, say: Callable[[str], None] = lambda _: None
+    place: Path, servers: int, bug: str | None = None
 ) -> AsyncIterator[tuple[World, Witness]]:
-    """Postgres, servers and a witness, all of them new."""
-    postgres = EmbeddedPostgres(place / "postgres", say=say)
+    """Postgres, servers (with a planted bug) and a witness, all of them new."""
+    postgres = EmbeddedPostgres(place / "postgres")
     postgres.start()
     try:
         names = "abcdefgh"[:servers]
-        async with servers_on(postgres.url, place, names) as processes:
+        async with servers_on(postgres.url, place, names, bug) as processes:
             it = World(postgres.url, processes, postgres)
             connection = await it.connect()
             await connection.execute(TABLES)

@@ -23,7 +23,8 @@ async def fill(server: Served, count: int = 10) -> str:
 
 
 MALFORMED = ["x", "3f2a9c1e", "3f2a9c1e.", "3f2a9c1e.-1", "3f2a9c1e.01", "3F2A9C1E.1", "1.1",
-             "3f2a9c1e.99999999999999999999", "ä", "\xff\xfe", "a" * 5_000, "\u00a0", '"']  # fmt: skip
+             "3f2a9c1e.99999999999999999999", "ä", "\xff\xfe", "a" * 5_000,
+             "\u00a0", '"']  # fmt: skip
 
 
 async def test_a_malformed_id_is_a_gap_that_resumes_at_the_head(server: Served) -> None:

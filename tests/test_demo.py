@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import re
+
+import asyncpg
+
+from server.db.pool import Database
+from server.keys import BANNER
+from tests.served import served
+
+
+async def test_the_printed_link_signs_in_and_another_does_not(database: Database) -> None:
+    async with served(database, demo=True) as server:
+        path = re.search(r"/demo\?token=\S+", "\n".join(server.app[BANNER]))
+        assert path is not None
+        answer, _ = await server.get(path[0], method="HEAD")
+        assert (answer.status, answer.headers["location"]) == (303, "/")
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        pair = cookie.partition(";")[0]
+        _, body = await server.get("/api/auth/get-session", Cookie=pair)
+        assert (body["user"]["email"], body["user"]["role"]) == ("demo@tailrace.local", "admin")
+        for token in ("", "x", "%FF", "%00", path[0][-5:]):
+            answer, body = await server.get(f"/demo?token={token}")
+            assert (answer.status, body["error"]) == (403, "Forbidden")
+            assert "set-cookie" not in answer.headers
+
+
+async def test_something_moves_and_metrics_are_open_in_the_demo(database: Database) -> None:
+    async with served(database, demo=True) as server:
+        stream, _ = await server.live("public.demo", "ops.metrics")
+        seen = {(await stream.named(None)).data["channel"] for _ in range(4)}
+        assert seen == {"public.demo", "ops.metrics"}
+
+
+async def test_a_second_start_has_one_session_and_no_further_rows(database: Database) -> None:
+    for _ in range(2):
+        async with served(database, demo=True) as server:
+            assert server.app[BANNER]
+    connection = await asyncpg.connect(database.url)
+    counts = [await connection.fetchval(f"SELECT count(*) FROM {name}") for name in
+              ("users", "sessions", "notifications")]  # fmt: skip
+    await connection.close()
+    assert counts == [1, 1, 2]
+
+
+async def test_without_demo_there_is_no_such_door(database: Database) -> None:
+    async with served(database) as server:
+        assert (await server.get("/demo?token=x"))[0].status == 404
+        stream = await server.open("ops.metrics")
+        assert stream.status == 401
