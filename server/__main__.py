@@ -7,14 +7,15 @@ import logging
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import click
 
 from server import __version__, settings
 from server.db.binaries import installed
-from server.db.datadir import DataDir
+from server.db.datadir import SOCKET, DataDir
 from server.db.embedded import EmbeddedPostgres
 from server.db.migrate import migrate as apply_schema
 from server.db.pool import Database
@@ -102,7 +103,7 @@ def _load() -> Settings:
 def _psql(*arguments: str) -> NoReturn:
     """Become psql: the one that the wheel brings, else the machine's."""
     loaded = _load()
-    url = loaded.database_direct_url or loaded.database_url or DataDir(loaded.data).announced()
+    url = loaded.database_direct_url or loaded.database_url or _running(loaded.data)
     if url is None:
         msg = (
             f"no server runs on the data directory {loaded.data}: start scripts/serve, or set"
@@ -121,6 +122,15 @@ def _psql(*arguments: str) -> NoReturn:
     environment = os.environ | ({"PGPASSWORD": password} if password else {})
     plain = ("-X", "-P", "pager=off", "-v", "ON_ERROR_STOP=1")
     os.execve(program, [program, *plain, *arguments, url], environment)  # noqa: S606
+
+
+def _running(data: Path) -> str | None:
+    """The running server's Postgres. One that was killed left its address behind, not its socket."""
+    url = DataDir(data).announced()
+    if url is None:
+        return None
+    place = parse_qs(urlsplit(url).query)["host"][0]
+    return url if (Path(place) / SOCKET).exists() else None
 
 
 def _without_password(url: str) -> tuple[str, str | None]:

@@ -24,15 +24,20 @@ if TYPE_CHECKING:
 
 EMAIL = "demo@tailrace.local"
 PERIOD = 1.0
+SESSIONS = 5
+"""Of so many starts the pages stay signed in; a session a start would pile up."""
 
 _USER = """
     INSERT INTO public.users (name, email, role) VALUES ('Demo', $1, 'admin')
     ON CONFLICT (lower(email)) DO UPDATE SET updated_at = now() RETURNING id"""
+_KEEP = """
+    DELETE FROM public.sessions WHERE user_id = $1 AND id NOT IN (
+      SELECT id FROM public.sessions WHERE user_id = $1 ORDER BY created_at DESC LIMIT $2)"""
 _NOTIFY = """
     INSERT INTO public.notifications (user_id, title, body)
     SELECT $1, title, body FROM (VALUES
       ('Welcome to Tailrace', 'This page is live: publish something from any SQL client.'),
-      ('Try a table of yours', 'SELECT tailrace.watch(''orders'', channel => ''public.orders'');')
+      ('Watch a table of yours', 'SELECT tailrace.watch(''…'', channel => ''public.…'') and write it.')
     ) AS v (title, body)
     WHERE NOT EXISTS (SELECT FROM public.notifications WHERE user_id = $1)"""
 
@@ -48,15 +53,15 @@ class Demo:
         """Make the demo user and some rows, and sign the user in."""
         user_id = await pool.fetchval(_USER, EMAIL)
         await pool.execute(_NOTIFY, user_id)
-        # One session a start: those of former starts end, or they would pile up.
-        await pool.execute("DELETE FROM public.sessions WHERE user_id = $1", user_id)
-        return cls(await sessions.create(pool, user_id))
+        token = await sessions.create(pool, user_id)
+        await pool.execute(_KEEP, user_id, SESSIONS)
+        return cls(token)
 
     def banner(self, base: str) -> list[str]:
         """What the start prints."""
         return [
-            f"  signed in as demo:  {base}/demo?token={self.token}",
-            f"  the demo's session: curl -N -H 'Authorization: Bearer {self.token}'"
+            f"  open     {base}/demo?token={self.token}   (signs you in as the demo's admin)",
+            f"  session  curl -N -H 'Authorization: Bearer {self.token}'"
             f" '{base}/api/notifications/stream'",
         ]
 

@@ -158,10 +158,10 @@ class Process:
         """What a newcomer needs: the address, how to listen, how to publish."""
         address = address_of(runner)
         yield f"Tailrace {__version__}  {address}"
+        yield f"  listen   curl -N '{address}api/stream?channel=public.hello'"
+        yield f"  publish  {self._publish()}"
         for line in runner.app[BANNER]:
             yield line.replace("{base}", address.rstrip("/"))
-        yield f"  curl -N '{address}api/stream?channel=public.hello'"
-        yield f"  {self._publish()}"
 
     def _publish(self) -> str:
         """A command that publishes; an address of yours may hold a password and is not printed."""

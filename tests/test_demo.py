@@ -5,13 +5,15 @@ import re
 import asyncpg
 
 from server.db.pool import Database
+from server.demo import SESSIONS
 from server.keys import BANNER
 from tests.served import served
 
 
 async def test_the_printed_link_signs_in_and_another_does_not(database: Database) -> None:
     async with served(database, demo=True) as server:
-        path = re.search(r"/demo\?token=\S+", "\n".join(server.app[BANNER]))
+        banner: list[str] = server.app[BANNER]
+        path = re.search(r"/demo\?token=\S+", "\n".join(banner))
         assert path is not None
         answer, _ = await server.get(path[0], method="HEAD")
         assert (answer.status, answer.headers["location"]) == (303, "/")
@@ -34,15 +36,24 @@ async def test_something_moves_and_metrics_are_open_in_the_demo(database: Databa
         assert seen == {"public.demo", "ops.metrics"}
 
 
-async def test_a_second_start_has_one_session_and_no_further_rows(database: Database) -> None:
-    for _ in range(2):
+async def test_sessions_of_former_starts_stay_a_few_and_rows_are_made_once(
+    database: Database,
+) -> None:
+    paths = []
+    for _ in range(SESSIONS + 2):
         async with served(database, demo=True) as server:
-            assert server.app[BANNER]
+            paths += re.findall(r"Bearer (\S+)'", "\n".join(server.app[BANNER]))
+    async with served(database) as server:
+        signed_in = [
+            (await server.get("/api/auth/get-session", Authorization=f"Bearer {token}"))[0].status
+            for token in paths
+        ]
+    assert signed_in == [401] * 2 + [200] * SESSIONS
     connection = await asyncpg.connect(database.url)
     counts = [await connection.fetchval(f"SELECT count(*) FROM {name}") for name in
-              ("users", "sessions", "notifications")]  # fmt: skip
+              ("users", "notifications")]  # fmt: skip
     await connection.close()
-    assert counts == [1, 1, 2]
+    assert counts == [1, 2]
 
 
 async def test_without_demo_there_is_no_such_door(database: Database) -> None:

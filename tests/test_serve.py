@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -72,7 +73,7 @@ def test_the_printed_lines_work_as_they_stand(start: Start) -> None:
     server = start()
     assert httpx.get(f"{server.url}/healthz").status_code == 200
     wait_until(lambda: "publish" in server.output)
-    lines = [line.strip() for line in server.output.splitlines()]
+    lines = [re.sub(r"^ +\w+ +", "", line) for line in server.output.splitlines()]
     watching = next(line for line in lines if line.startswith("curl -N") and "hello" in line)
     publishing = next(line for line in lines if "tailrace.publish" in line)
     with subprocess.Popen(

@@ -26,6 +26,10 @@ COLUMNS = "pos, channel, key, tailrace.body(channel, type, key, at, message_id, 
 
 _HEAD = "SELECT epoch, pos, floor FROM tailrace.head"
 _FORKS = "SELECT epoch, fork FROM tailrace.epoch_history ORDER BY seq"
+# In one snapshot: a fork between the two would let an id of the former epoch pass for this one's.
+_HEAD_AND_FORKS = """
+    SELECT head.epoch, head.pos, head.floor, history.epoch, history.fork
+    FROM tailrace.head head, tailrace.epoch_history history ORDER BY history.seq"""
 
 # Exact channels only: each channel's own index range, however sparse it is in the log.
 _PAGE_EXACT = f"""
@@ -100,8 +104,8 @@ class History:
     async def resume(self, after: str) -> tuple[Resume, Head]:
         """Where a reader that gives the id `after` goes on (`earliest`: at the floor)."""
         async with self._pool.acquire() as connection:
-            forks = [Fork(*row) for row in await connection.fetch(_FORKS)]
-            head = Head(*await connection.fetchrow(_HEAD))  # type: ignore[misc]
+            rows = await connection.fetch(_HEAD_AND_FORKS)
+        head, forks = Head(*rows[0][:3]), [Fork(*row[3:]) for row in rows]
         if after == "earliest":
             return Resume(head.floor), head
         return resume(parse_id(after), head, forks), head

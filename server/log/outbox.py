@@ -162,7 +162,7 @@ class Outbox:
     async def _write(self, batch: list[tuple[Sequence[Draft], asyncio.Future[None]]]) -> None:
         try:
             await self._insert([item for drafts, _ in batch for item in drafts])
-        except asyncpg.DataError as error:
+        except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:
             if len(batch) > 1:  # one bad request must not fail the others
                 for single in batch:
                     await self._write([single])

@@ -6,7 +6,11 @@ The response is aiohttp-sse's with the handler parked in `drive`; frames are mad
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import sys
+import termios
+from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -42,8 +46,12 @@ class Connection:
     def __init__(self, request: web.Request, deadline: float) -> None:
         self._request = request
         self._deadline = deadline
+        self._taken = 0
+        self._taken_at: float | None = None
+        # No `send_timeout`: TCP_USER_TIMEOUT also cuts a client that reads, if its window never
+        # opens wide enough for a whole segment. `stalled` finds those that have vanished.
         self.response = Response(
-            sep="\n", ping_interval=NEVER, send_timeout=deadline, allow_all_methods=True
+            sep="\n", ping_interval=NEVER, send_timeout=None, allow_all_methods=True
         )
         self.response.headers.update(wire.HEADERS)
         self.written = 0
@@ -97,9 +105,25 @@ class Connection:
             room.cancel()
 
     def _waiting(self) -> int:
-        """Bytes that the socket has not taken yet."""
+        """Bytes that the client has not taken yet, of the transport and of the kernel: the
+        transport alone moves only when a third of the kernel's buffer has become free."""
         transport = self._request.transport
-        return transport.get_write_buffer_size() if transport is not None else 0
+        if transport is None:
+            return 0
+        waiting: int = transport.get_write_buffer_size()
+        sock = transport.get_extra_info("socket")
+        with suppress(OSError, ValueError):
+            queue = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+            waiting += int.from_bytes(queue, sys.byteorder)
+        return waiting
+
+    def stalled(self, now: float) -> bool:
+        """Whether nothing of what waits was taken for `deadline` seconds; asked now and then."""
+        waiting = self._waiting()
+        taken = self.written - waiting
+        if self._taken_at is None or waiting == 0 or taken > self._taken:
+            self._taken, self._taken_at = taken, now
+        return now - self._taken_at >= self._deadline
 
     def abort(self) -> None:
         """Cut the connection without waiting for what is buffered."""

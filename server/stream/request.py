@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -85,6 +86,14 @@ class Wanted(BaseModel):
     rewind: int | None = Field(None, ge=0, le=MAX_REWIND)
     since: Since | None = None
     limit: int | None = Field(None, ge=1, le=1_000_000)
+
+    @field_validator("channel", mode="before")
+    @classmethod
+    def _some(cls, value: Any) -> Any:
+        if value == []:
+            msg = "name at least one: ?channel=public.hello"
+            raise ValueError(msg)
+        return value
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:

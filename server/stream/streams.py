@@ -30,6 +30,7 @@ class Stream:
     opened: float = field(default_factory=time.monotonic)
     written: int = 0
     quiet_since: float = field(default_factory=time.monotonic)
+    asked: float = 0.0
 
 
 class Streams:
@@ -90,6 +91,10 @@ class Streams:
                 self._look(stream, now, clock)
 
     def _look(self, stream: Stream, now: float, clock: float) -> None:
+        if now - stream.asked >= self.heartbeat:
+            stream.asked = now
+            if stream.connection.stalled(now):
+                stream.connection.abort()  # it has vanished, or takes nothing
         if stream.connection.closed:
             stream.subscriber.end()
         elif stream.principal.expires is not None and stream.principal.expires <= clock:

@@ -7,8 +7,10 @@ from tests.served import BEARER, Served
 
 async def test_a_session_is_told_by_cookie_and_by_bearer(server: Served) -> None:
     user, token = await server.sign_in()
-    for headers in ({"Cookie": f"tailrace.session_token={token}"}, {"Authorization": f"Bearer {token}"},
-                    {"Cookie": f"__Secure-tailrace.session_token={token}"}):  # fmt: skip
+    cookie = f"tailrace.session_token={token}"
+    for headers in (
+        {"Cookie": cookie}, {"Cookie": f"__Secure-{cookie}"}, {"Authorization": f"Bearer {token}"},
+    ):  # fmt: skip
         answer, body = await server.get("/api/auth/get-session", **headers)
         assert answer.headers["cache-control"] == "no-store"
         assert body["user"]["id"] == body["session"]["userId"] == user

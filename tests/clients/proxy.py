@@ -31,10 +31,14 @@ class Request(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """Cut the connection right behind these bytes."""
+    """End the connection right behind these bytes, or let nothing pass any more (`hold`).
+
+    What a browser has not read yet when its connection breaks, it drops, an orderly end or not:
+    to cut behind what it *has* read, hold, see in the page that it has, then cut.
+    """
 
     marker: bytes
-    how: How
+    how: How | Literal["hold"]
 
 
 class Proxy:
@@ -154,11 +158,13 @@ class Proxy:
             chunk, cut = self._before_cut(link, chunk)
             self.down += chunk
             link.writer.write(chunk)
-            if cut is not None:
+            if cut == "hold":
+                await asyncio.Event().wait()  # until it is cut
+            elif cut is not None:
                 return cut
             await link.writer.drain()
 
-    def _before_cut(self, link: Link, chunk: bytes) -> tuple[bytes, How | None]:
+    def _before_cut(self, link: Link, chunk: bytes) -> tuple[bytes, How | Literal["hold"] | None]:
         """The chunk up to where the next cut is due, if it is due in it."""
         if not self.cuts:
             return chunk, None

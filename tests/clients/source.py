@@ -16,7 +16,7 @@ _LISTEN = """
     source.addEventListener(name, (event) => seen[name].push([event.lastEventId, event.data]));
   source.onerror = () => seen.errors.push(source.readyState);
 }"""
-_NUMBERS = "seen.message.map(([id, data]) => JSON.parse(data).data.n)"
+_NUMBERS = "seen.message.map(([id, data]) => JSON.parse(data).data.n).filter(Number.isInteger)"
 
 
 class Source:

@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.clients.conftest import Serve
+from tests.clients.proxy import Cut
 from tests.clients.served import API_KEY, CHANNEL, STREAM
 from tests.clients.source import Source
 from tests.waiting import until
@@ -35,7 +36,7 @@ async def test_onmessage_sees_exactly_the_applications_events_in_order(
         headers = {"Authorization": f"Bearer {API_KEY}"}
         async with client.post("/api/events", json={"events": events}, headers=headers) as answer:
             assert answer.status == 200
-    assert (await source.numbers(30))[1:] == list(range(1, 31))
+    assert await source.numbers(30) == list(range(1, 31))
     (ready,), (heard, number, *rest) = await source.seen("ready"), await source.seen("message")
     assert (ready[1]["channels"], ready[1]["heartbeat"]) == ([CHANNEL], 0.2)
     assert heard[1]["data"] == {"text": text}
@@ -60,7 +61,7 @@ async def test_a_client_cut_before_its_first_event_goes_on_from_ready(
     served = await serve(**NO_RING, TAILRACE_HEARTBEAT="30")
     await served.publish_on(CHANNEL, {"n": "before"})
     head = await served.head()
-    served.proxy.cuts.append(Cut(b'"heartbeat":30.0}\n\n', "fin"))  # ready, and nothing more
+    served.proxy.cuts.append(Cut(b'"heartbeat":30.0}\n\n', "hold"))  # ready, and nothing more
     source = await Source.open(page, served.proxy.url, STREAM)
     async with served.proxy.refusing("fin"):
         await served.publish(5)
@@ -72,12 +73,13 @@ async def test_a_client_cut_before_its_first_event_goes_on_from_ready(
 
 
 async def test_the_position_of_a_quiet_channel_moves_with_the_log(serve: Serve, page: Page) -> None:
-    served = await serve(**NO_RING)
-    source = await Source.open(page, served.proxy.url, STREAM)
+    served = await serve(**NO_RING, demo=True)
+    source = await Source.open(page, served.proxy.url, f"{STREAM}&channel=ops.metrics")
     for number in range(40):
         await served.publish_on("public.others", number)
     moved = await served.head()
-    await until(lambda: re.search(rb"id: \w+\.%d\n\n" % moved, served.proxy.down))
+    # Metrics have no id: with them the browser tells which one it has stored.
+    await source.wait(f"seen.message.some(([id]) => id.split('.')[1] >= {moved})")
     async with served.proxy.refusing("fin"):
         for number in range(3):
             await served.publish_on("public.others", number)
@@ -86,7 +88,6 @@ async def test_the_position_of_a_quiet_channel_moves_with_the_log(serve: Serve, 
         assert await served.sql.fetchval("SELECT tailrace.prune($1)", moved) == moved
     assert await source.numbers(2) == served.published
     assert await source.seen("gap") == []
-    assert (served.proxy.streams[-1].last_event_id or "").endswith(f".{moved}")
 
 
 async def test_a_gap_is_told_once_when_events_are_really_gone(serve: Serve, page: Page) -> None:

@@ -40,7 +40,7 @@ async def test_connections_that_find_another_database_agree_on_one_new_epoch(
     rows = await connections[0].fetch(
         "SELECT epoch, fork FROM tailrace.epoch_history ORDER BY seq DESC LIMIT 2"
     )
-    assert [tuple(row) for row in rows][0] == (found[0], 1)
+    assert tuple(rows[0]) == (found[0], 1)
     for connection in connections:
         await connection.close()
 

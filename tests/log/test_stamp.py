@@ -208,7 +208,7 @@ async def test_a_position_and_its_snapshot_miss_nothing_together(
 
 async def test_publishing_in_any_isolation_is_seen(sql: Sql) -> None:
     for level in ("read_committed", "repeatable_read", "serializable"):
-        async with sql.transaction(isolation=level):  # type: ignore[arg-type]
+        async with sql.transaction(isolation=level):
             await publish(sql, level)
     assert await datas(sql) == ["read_committed", "repeatable_read", "serializable"]
 

@@ -36,7 +36,9 @@ def main() -> int:
     given = parser.parse_args()
     seed = random.randrange(10**6) if given.seed is None else given.seed
     posters = given.writers // 5
-    shape = Shape(given.writers - posters, posters, given.clients, given.pace)
+    shape = Shape(
+        writers=given.writers - posters, posters=posters, clients=given.clients, pace=given.pace
+    )
     print(f"seed {seed}", flush=True)
     # That connections are lost is what this is about.
     logging.disable(logging.ERROR)

@@ -13,7 +13,8 @@ from tests.oracle.clients import Client
 from tests.oracle.faults import Faults
 from tests.oracle.law import deliveries, judge
 from tests.oracle.ledger import Ledger, audit
-from tests.oracle.model import Violation
+from tests.oracle.model import History, Violation
+from tests.oracle.poller import Poller
 from tests.oracle.posters import Poster
 from tests.oracle.witness import Witness
 from tests.oracle.world import World
@@ -41,6 +42,7 @@ class Shape:
     writers: int = 26
     posters: int = 6
     clients: int = 24
+    pollers: int = 2
     pace: float = 0.15
     pester: float = 0.03
 
@@ -77,16 +79,18 @@ class Chaos:
         started = time.monotonic()
         await self._witness.collect()
         clients = [self._client(index) for index in range(self._shape.clients)]
+        pollers = [self._poller(index) for index in range(self._shape.pollers)]
+        everybody: list[Client | Poller] = [*clients, *pollers]
         doer = Faults(self._world, self._witness, self._ledger, clients, self._rng("faults"))
         async with asyncio.TaskGroup() as group:
-            for client in clients:
-                group.create_task(client.run(self._world.servers))
+            for one in everybody:
+                group.create_task(one.run(self._world.servers))
             await self._storm(group, doer, faults, slow=slow)
-            await self._quiet(clients)
-            for client in clients:
-                client.finish()
+            await self._quiet(everybody)
+            for one in everybody:
+                one.finish()
         self.report.seconds += time.monotonic() - started
-        await self._judge(clients, doer)
+        await self._judge([one.history for one in everybody], doer)
 
     async def _storm(
         self, group: asyncio.TaskGroup, doer: Faults, faults: Sequence[str], *, slow: bool
@@ -119,20 +123,19 @@ class Chaos:
         await writer.run()
         self.report.wrote += writer.did
 
-    async def _quiet(self, clients: Sequence[Client]) -> None:
+    async def _quiet(self, everybody: Sequence[Client | Poller]) -> None:
         """Until everybody has everything; who does not get there in time is judged for it."""
         try:
             await until(self._witness.settled, SETTLE)
             head = self._witness.head
-            await until(lambda: all(client.position >= head for client in clients), SETTLE)
+            await until(lambda: all(one.position >= head for one in everybody), SETTLE)
         except AssertionError:
             await self._witness.collect()
 
-    async def _judge(self, clients: Sequence[Client], doer: Faults) -> None:
+    async def _judge(self, histories: Sequence[History], doer: Faults) -> None:
         report = self.report
         report.violations += await self._witness.review()
         truth = self._witness.truth()
-        histories = [client.history for client in clients]
         for history in histories:
             report.violations += judge(truth, history)
         report.violations += audit(self._witness.rows, self._ledger)
@@ -148,6 +151,11 @@ class Chaos:
         wanted = WANTED[index % len(WANTED)]
         name = f"client {self._round}.{index} {','.join(wanted)}"
         return Client(name, wanted, self._witness, self._rng(f"client {index}"))
+
+    def _poller(self, index: int) -> Poller:
+        wanted = WANTED[index % len(WANTED)]
+        name = f"poller {self._round}.{index} {','.join(wanted)}"
+        return Poller(name, wanted, self._witness, self._rng(f"poller {index}"))
 
     def _writer(self, index: int) -> Writer:
         name, rng = f"{self._round}w{index}", self._rng(f"writer {index}")

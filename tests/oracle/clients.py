@@ -128,6 +128,13 @@ class Client:
         self._jump = True
         self.cut("jump", rst=True)
 
+    @property
+    def replaying(self) -> bool:
+        """Whether it has begun anew, and not arrived."""
+        wire = self.wire
+        begun = wire is not None and not wire.closed.is_set() and bool(wire.session.blocks)
+        return begun and not self._jump and self.position < self._witness.seen
+
     def cut(self, why: str, *, rst: bool) -> None:
         """End its connection, if it has one; it comes back."""
         if self.wire is not None:

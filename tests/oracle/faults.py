@@ -97,8 +97,8 @@ class Faults:
             server.go_on()
 
     async def overtake(self) -> bool:
-        """One server hangs, and the log is pruned past it before it goes on."""
-        server = self._one()
+        """One server hangs in the midst of replays, and the log is pruned past it."""
+        server = await self._send_back()
         server.stop()
         try:
             before = self._witness.seen
@@ -119,12 +119,20 @@ class Faults:
 
     async def prune(self) -> bool:
         """Prune up to the head, nearly, while clients are reading what goes."""
-        chosen = self._rng.sample(self._clients, min(6, len(self._clients)))
-        for client in chosen:
-            self._old(client)
-        await asyncio.sleep(self._rng.uniform(0, 0.06))
+        await self._send_back()
         floor = await self._prune(self._rng.choice((0, 3, 20, 200)))
         return any(client.position < floor for client in self._clients)
+
+    async def _send_back(self) -> Server:
+        """Let some clients start in the past; the first server that is about to read it."""
+        chosen = self._rng.sample(self._clients, min(8, len(self._clients)))
+        for client in chosen:
+            self._old(client)
+        try:
+            await until(lambda: any(client.replaying for client in chosen), 1)
+        except AssertionError:
+            return self._one()
+        return next((item.server for item in chosen if item.replaying and item.server), self._one())
 
     async def _prune(self, distance: int) -> int:
         """The removal waits for who reads, and a stopped server may be in the midst of that."""

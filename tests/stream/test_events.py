@@ -52,7 +52,7 @@ async def settled(client: Client, count: int) -> str:
     assert client.app is not None
     pubsub = client.app[SERVICE].pubsub
     await until(lambda: pubsub.position >= count)
-    return pubsub.epoch
+    return str(pubsub.epoch)
 
 
 def datas(page: Any) -> list[Any]:

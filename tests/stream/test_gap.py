@@ -7,9 +7,9 @@ from tests.served import Block, Served
 from tests.waiting import until
 
 
-async def resumed(server: Served, last: str, **query: object) -> tuple[Block, Block]:
+async def resumed(server: Served, last: str) -> tuple[Block, Block]:
     """The first two blocks for a client that comes back with this Last-Event-ID."""
-    stream = await server.open("public.a", headers={"Last-Event-ID": last}, **query)
+    stream = await server.open("public.a", headers={"Last-Event-ID": last})
     assert stream.status == 200
     ready, gap = await stream.blocks(2)
     assert ready.event == "ready"

@@ -42,8 +42,11 @@ async def test_a_single_events_faults_have_plain_paths(server: Served) -> None:
 
 
 async def test_what_is_no_event_is_400(server: Served) -> None:
-    for body in ([], {}, {"events": []}, {"events": [1]}, {"events": None}, 1, "x", None,
-                 {"events": [event(1)] * 1_001}, event(1, message_id="x"), event(1, key=1)):  # fmt: skip
+    bodies: list[object] = [
+        [], {}, {"events": []}, {"events": [1]}, {"events": None}, 1, "x", None,
+        {"events": [event(1)] * 1_001}, event(1, message_id="x"), event(1, key=1),
+    ]  # fmt: skip
+    for body in bodies:
         assert await faults(server, body)
 
 

@@ -4,6 +4,10 @@ import { html } from "../vendor/htm-preact.js";
 import { streamPath } from "../lib/channels.js";
 import { CopyButton } from "./copy.js";
 
+const WATCH = `CREATE TABLE orders (id serial PRIMARY KEY, item text);
+SELECT tailrace.watch('orders', channel => 'public.orders');
+INSERT INTO orders (item) VALUES ('tea');`;
+
 export function TryIt({ channels }) {
   return html`
     <section class="card" aria-labelledby="try-title">
@@ -11,7 +15,7 @@ export function TryIt({ channels }) {
       <div class="snippets">
         <${Snippet} title="Listen in a terminal" text=${`curl -N '${location.origin}${streamPath(channels)}'`} />
         <${Snippet} title="Publish from any SQL client" text=${`SELECT tailrace.publish('public.hello', 'greeting', '{"n":1}');`} />
-        <${Snippet} title="Watch a table of yours" text="SELECT tailrace.watch('orders', channel => 'public.orders');" />
+        <${Snippet} title="Watch a table of yours" text=${WATCH} />
       </div>
     </section>
   `;

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from server.db.pool import Database
+from server.log import listener as module
+from server.log.listener import Listener
+from tests.gate import Gate, gated
+from tests.log.looking import publish, stamp
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from server.db.pool import Connection as Sql
+
+Heard = list[tuple[str, object]]
+
+
+@pytest.fixture
+def heard() -> Heard:
+    """What the listener reported, but for its looks."""
+    return []
+
+
+@pytest.fixture
+async def gate(clean: Database) -> AsyncIterator[tuple[Gate, Database]]:
+    async with gated(clean) as pair:
+        yield pair
+
+
+@pytest.fixture
+async def listener(gate: tuple[Gate, Database], heard: Heard) -> AsyncIterator[Listener]:
+    """A listener that runs behind the gate."""
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+
+    listener = Listener(
+        lambda: asyncpg.connect(gate[1].url),
+        on_stamped=lambda hi: heard.append(("stamped", hi)),
+        on_poke=lambda: heard.append(("poke", None)),
+        on_look=look,
+        on_ephemeral=lambda text: heard.append(("ephemeral", text)),
+        on_control=lambda text: heard.append(("control", text)),
+    )
+    task = asyncio.create_task(listener.run())
+    await until(lambda: looks)
+    yield listener
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def notify(sql: Sql, payload: str) -> None:
+    await sql.execute("SELECT pg_notify('tailrace', $1)", payload)
+
+
+async def test_each_kind_of_notification_becomes_its_call(
+    sql: Sql, listener: Listener, heard: Heard
+) -> None:
+    await publish(sql, 1)
+    await stamp(sql)
+    await notify(sql, 'e[{"channel":"a"}]')
+    await notify(sql, "c[1]")
+    await until(lambda: len(heard) == 4)
+    assert heard == [
+        ("poke", None), ("stamped", 1), ("ephemeral", '[{"channel":"a"}]'), ("control", "[1]"),
+    ]  # fmt: skip
+    assert listener.bad_payloads == 0
+
+
+async def test_rubbish_is_counted_and_harms_nothing(
+    sql: Sql, listener: Listener, heard: Heard
+) -> None:
+    for payload in ("x", "1", "1-x", "-", "p", "pnonsense", "\u0661-"):
+        await notify(sql, payload)
+    await publish(sql, 1)
+    await until(lambda: heard == [("poke", None)])
+    assert listener.bad_payloads == 5
+
+
+async def test_a_cut_connection_is_made_anew_and_looks_again(
+    gate: tuple[Gate, Database], sql: Sql, listener: Listener, heard: Heard
+) -> None:
+    await until(lambda: listener.mode == "notify")
+    before = gate[0].connections
+    gate[0].cut()
+    await until(lambda: gate[0].connections > before and listener.mode == "notify")
+    assert listener.reconnects >= 1
+    await publish(sql, 1)
+    await until(lambda: heard == [("poke", None)])
+
+
+async def test_a_connection_that_goes_deaf_is_noticed_and_polling_says_so(
+    gate: tuple[Gate, Database], listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await until(lambda: listener.mode == "notify")
+    monkeypatch.setattr(module, "PROBE_TIMEOUT", 0.1)
+    monkeypatch.setattr(module, "PROBE_EVERY", 0.1)
+    gate[0].deaf = True
+    gate[0].cut()
+    await until(lambda: listener.reconnects and listener._connection is not None)
+    assert await listener.prove() == "polling"
+    gate[0].deaf = False
+    await until(lambda: listener.mode == "notify")
+
+
+async def test_without_a_connection_nothing_is_proved(
+    gate: tuple[Gate, Database], listener: Listener
+) -> None:
+    await gate[0].shut()
+    await until(lambda: listener._connection is None)
+    with pytest.raises(ConnectionError):
+        await listener.prove()
