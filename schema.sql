@@ -114,6 +114,7 @@ BEGIN
   END IF;
   INSERT INTO tailrace.epoch_history (epoch, fork, fingerprint)
   VALUES (fresh, found, tailrace.fingerprint());
+  PERFORM pg_notify('tailrace', 'n');
   RETURN fresh;
 END
 $$;
@@ -408,6 +409,13 @@ BEGIN
 END
 $$;
 
+-- The columns of a table that an event's key and channel are made of.
+CREATE OR REPLACE FUNCTION tailrace.needed(relation oid, template text) RETURNS text[]
+LANGUAGE sql STABLE AS $$
+  SELECT tailrace.key_columns(relation)
+    || ARRAY(SELECT m[1] FROM regexp_matches(template, '\{([^{}]+)\}', 'g') m)
+$$;
+
 -- Some columns of a row as JSON, without touching the others.
 CREATE OR REPLACE FUNCTION tailrace.pick(entry record, columns text[]) RETURNS json
 LANGUAGE plpgsql STABLE AS $$
@@ -421,31 +429,85 @@ BEGIN
 END
 $$;
 
--- Those members of a JSON object that are named, as JSON text.
-CREATE OR REPLACE FUNCTION tailrace.members(data json, names text[]) RETURNS text
+-- Those members of a JSON object that are named.
+CREATE OR REPLACE FUNCTION tailrace.members(data json, names text[]) RETURNS json
 LANGUAGE sql IMMUTABLE AS $$
-  SELECT coalesce(json_object_agg(key, value)::text, 'null')
-  FROM json_each(data) WHERE key = ANY (names)
+  SELECT json_object_agg(key, value) FROM json_each(data) WHERE key = ANY (names)
 $$;
 
--- The row trigger of a watched table. Arguments: the channel, the key's column if it is a single
--- one, and for a channel that is a template or for chosen columns a third: these columns or ''.
+-- Put the change of a row into the outbox. `fresh` and `stale` are the row as JSON; of a `broken`
+-- one only the columns of its key and channel. Whatever goes wrong in here, it is announced.
+CREATE OR REPLACE FUNCTION tailrace.announce(
+  template text, key_column text, columns text, op text, relation oid,
+  fresh json, stale json, broken boolean
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  shown  json := coalesce(fresh, stale);
+  target text;
+  source text;
+  key_   text;
+  data_  text := '{"truncated":true}';
+  asleep boolean;
+BEGIN
+  -- watch() refuses these; a trigger made by hand must not get around it.
+  IF template ~ '^(ops(\.|$)|[^.]*\{)' THEN template := tailrace.table_channel(relation); END IF;
+  BEGIN
+    target := tailrace.fill(template, shown);
+    key_ := shown ->> key_column;
+    IF key_ IS NULL OR length(key_) > 512 OR key_ ~ '[\x01-\x1f\x7f]' THEN
+      key_ := tailrace.row_key(shown, tailrace.key_columns(relation));
+    END IF;
+    IF NOT broken THEN
+      IF op = 'UPDATE' THEN source := tailrace.fill(template, stale); END IF;
+      IF columns <> '' THEN
+        fresh := tailrace.members(fresh, columns::text[]);
+        stale := tailrace.members(stale, columns::text[]);
+        IF op = 'UPDATE' AND source = target AND fresh::text = stale::text THEN
+          RETURN;  -- nothing that is shown has changed
+        END IF;
+      END IF;
+      IF source <> target THEN stale := NULL; END IF;  -- its new readers may not know it
+      data_ := '{"new":' || coalesce(fresh::text, 'null')
+        || ',"old":' || coalesce(stale::text, 'null') || '}';
+      IF octet_length(data_) > tailrace.max_data_bytes() THEN data_ := '{"truncated":true}'; END IF;
+    END IF;
+  EXCEPTION WHEN OTHERS THEN
+    target := tailrace.table_channel(relation);
+    source := NULL;
+    data_ := '{"truncated":true}';
+  END;
+  IF source <> target THEN  -- the row left this channel
+    INSERT INTO tailrace.outbox (channel, type, key, data)
+    VALUES (source, 'delete', key_, '{"new":null,"old":null}');
+  END IF;
+  INSERT INTO tailrace.outbox (channel, type, key, data)
+  VALUES (target, lower(op), key_, data_::json)
+  RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
+  IF asleep AND current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
+    PERFORM pg_notify('tailrace', '');
+  END IF;
+END
+$$;
+
+-- The row trigger of a watched table whose owner we trust. Arguments: the channel, the key's
+-- column if it is a single one, and for a channel that is a template or for chosen columns a
+-- third: these columns or ''. Not to be granted: to_json() runs casts that belong to the owners
+-- of the table and its types, here with our rights.
 --
 -- It must never fail the user's write: a row that cannot be told (a json column may hold what
--- can't be read back; a cast may raise) is announced by its key and channel alone, and if even
--- these can't be had, on the table's own channel. The guarded blocks write nothing, so their
--- subtransactions cost little. Every expression here is paid by the user's transaction: a plain
--- watch runs through as few as there can be.
+-- can't be read back; a cast may raise) is announced by its key and channel alone. The guarded
+-- block writes nothing, so its subtransaction costs little. Every expression here is paid by the
+-- user's transaction: a plain watch runs through as few as there can be.
 CREATE OR REPLACE FUNCTION tailrace.capture() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  fresh   json;
-  stale   json;
-  target  text := TG_ARGV[0];
-  source  text;
-  key_    text;
-  data_   text;
-  asleep  boolean;
+  fresh  json;
+  stale  json;
+  key_   text;
+  data_  text;
+  plain  boolean;
+  asleep boolean;
 BEGIN
   BEGIN
     IF TG_OP = 'INSERT' THEN
@@ -462,53 +524,80 @@ BEGIN
       key_ := stale ->> TG_ARGV[1];
       data_ := '{"new":null,"old":' || stale || '}';
     END IF;
-    IF key_ IS NULL OR length(key_) > 512 OR key_ ~ '[\x01-\x1f\x7f]' THEN
-      -- Several columns, none, renamed since watch(), or not fit for a key as it stands.
-      key_ := tailrace.row_key(coalesce(fresh, stale), tailrace.key_columns(TG_RELID));
-    END IF;
-    IF TG_NARGS > 2 THEN
-      IF strpos(target, '{') > 0 THEN
-        IF TG_OP = 'UPDATE' THEN source := tailrace.fill(target, stale); END IF;
-        target := tailrace.fill(target, coalesce(fresh, stale));
-      END IF;
-      IF TG_ARGV[2] <> '' THEN
-        IF TG_OP = 'UPDATE' AND source IS NOT DISTINCT FROM nullif(target, TG_ARGV[0])
-          AND tailrace.members(fresh, TG_ARGV[2]::text[])
-            = tailrace.members(stale, TG_ARGV[2]::text[]) THEN
-          RETURN NULL;  -- nothing that is shown has changed
-        END IF;
-        data_ := '{"new":' || tailrace.members(fresh, TG_ARGV[2]::text[])
-          || ',"old":' || tailrace.members(stale, TG_ARGV[2]::text[]) || '}';
-      END IF;
-      IF source <> target THEN  -- its new readers may not know what the row was
-        data_ := '{"new":' || CASE WHEN TG_ARGV[2] = '' THEN fresh::text
-          ELSE tailrace.members(fresh, TG_ARGV[2]::text[]) END || ',"old":null}';
-      END IF;
-    END IF;
-    IF octet_length(data_) > 1048576 THEN data_ := '{"truncated":true}'; END IF;
+    plain := TG_NARGS = 2 AND octet_length(data_) <= 1048576
+      AND length(key_) <= 512 AND key_ !~ '[\x01-\x1f\x7f]';
   EXCEPTION WHEN OTHERS THEN
-    data_ := '{"truncated":true}';
-    source := NULL;
+    stale := NULL;
     BEGIN
       fresh := tailrace.pick(CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END,
-        tailrace.key_columns(TG_RELID) || ARRAY(
-          SELECT m[1] FROM regexp_matches(TG_ARGV[0], '\{([^{}]+)\}', 'g') m));
-      key_ := tailrace.row_key(fresh, tailrace.key_columns(TG_RELID));
-      target := tailrace.fill(TG_ARGV[0], fresh);
+        tailrace.needed(TG_RELID, TG_ARGV[0]));
     EXCEPTION WHEN OTHERS THEN
-      target := tailrace.table_channel(TG_RELID);
+      fresh := NULL;
     END;
   END;
-  IF source <> target THEN  -- the row left this channel
+  IF plain THEN
     INSERT INTO tailrace.outbox (channel, type, key, data)
-    VALUES (source, 'delete', key_, '{"new":null,"old":null}');
+    VALUES (TG_ARGV[0], lower(TG_OP), key_, data_::json)
+    RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
+    IF asleep AND current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
+      PERFORM pg_notify('tailrace', '');
+    END IF;
+  ELSE
+    PERFORM tailrace.announce(TG_ARGV[0], TG_ARGV[1], coalesce(TG_ARGV[2], ''), TG_OP, TG_RELID,
+      fresh, stale, broken => data_ IS NULL);
   END IF;
-  INSERT INTO tailrace.outbox (channel, type, key, data)
-  VALUES (target, lower(TG_OP), key_, data_::json)
-  RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
-  IF asleep AND current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
-    PERFORM pg_notify('tailrace', '');
-  END IF;
+  RETURN NULL;
+END
+$$;
+
+-- The same for a table, or types, of somebody else, in two triggers that fire for each row in
+-- this order: tell() makes the JSON with the writer's rights, capture_told() takes it as text.
+-- What passes between them is the transaction's own setting: a writer could only forge what is
+-- told of rows that it may write anyway. Argument of tell(): the columns of key and channel.
+CREATE OR REPLACE FUNCTION tailrace.tell() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  fresh  json;
+  stale  json;
+  picked text;
+BEGIN
+  BEGIN
+    IF TG_OP <> 'DELETE' THEN fresh := to_json(NEW); END IF;
+    IF TG_OP <> 'INSERT' THEN stale := to_json(OLD); END IF;
+    PERFORM fresh ->> '', stale ->> '';  -- raises what capture_told() could not read
+    PERFORM set_config('tailrace.new', coalesce(fresh::text, ''), true),
+            set_config('tailrace.old', coalesce(stale::text, ''), true);
+  EXCEPTION WHEN OTHERS THEN
+    BEGIN
+      EXECUTE 'SELECT json_build_object('
+        || (SELECT string_agg(format('%L, ($1).%I::text', c, c), ', ')
+            FROM unnest(TG_ARGV[0]::text[]) c) || ')::text'
+        INTO picked USING CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+    EXCEPTION WHEN OTHERS THEN
+      picked := NULL;
+    END;
+    PERFORM set_config('tailrace.new', coalesce(picked, ''), true),
+            set_config('tailrace.old', 'broken', true);
+  END;
+  RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION tailrace.capture_told() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  fresh  text := nullif(current_setting('tailrace.new', true), '');
+  stale  text := nullif(current_setting('tailrace.old', true), '');
+  broken boolean := coalesce(fresh, stale) IS NULL OR stale IS NOT DISTINCT FROM 'broken';
+BEGIN
+  BEGIN
+    PERFORM fresh::json, CASE WHEN broken THEN NULL ELSE stale::json END;
+  EXCEPTION WHEN OTHERS THEN
+    fresh := NULL;
+    broken := true;
+  END;
+  PERFORM tailrace.announce(TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], TG_OP, TG_RELID,
+    fresh::json, CASE WHEN broken THEN NULL ELSE stale::json END, broken);
   RETURN NULL;
 END
 $$;
@@ -520,7 +609,7 @@ DECLARE
   asleep boolean;
 BEGIN
   INSERT INTO tailrace.outbox (channel, type, data)
-  VALUES (CASE WHEN strpos(TG_ARGV[0], '{') > 0
+  VALUES (CASE WHEN TG_ARGV[0] ~ '\{|^ops(\.|$)'
     THEN tailrace.table_channel(TG_RELID) ELSE TG_ARGV[0] END,
     'truncate', '{"new":null,"old":null}')
   RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
@@ -538,6 +627,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation
 $$;
 
+-- Whether a table and the types of its columns belong to us or to superusers: then what to_json()
+-- runs for a row of it may run with our rights.
+CREATE OR REPLACE FUNCTION tailrace.trusted(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT bool_and(o.owner = p.proowner OR r.rolsuper)
+  FROM pg_proc p, (
+    SELECT relowner AS owner FROM pg_class WHERE oid = relation
+    UNION SELECT t.typowner FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+  ) o JOIN pg_roles r ON r.oid = o.owner
+  WHERE p.oid = 'tailrace.capture()'::regprocedure
+$$;
+
 -- Announce every change of a table as an event in the same transaction: type insert, update,
 -- delete or truncate; key the primary key; data {"new":…,"old":…}. `channel` may hold `{column}`
 -- for the row's value (`user.{user_id}.orders`). `columns` limits what is shown, and updates
@@ -551,6 +653,7 @@ DECLARE
   fault  text := tailrace.fault(regexp_replace(target, '\{[^{}]+\}', 'x', 'g'), 'watch', NULL, 0);
   name   text;
   names  text[];
+  key_   text;
 BEGIN
   IF fault IS NOT NULL THEN
     RAISE EXCEPTION 'tailrace.watch: %', fault USING ERRCODE = '22023';
@@ -573,12 +676,24 @@ BEGIN
     END IF;
   END LOOP;
   names := tailrace.key_columns(watch."table");
-  EXECUTE format('CREATE OR REPLACE TRIGGER tailrace_watch
-    AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW
-    EXECUTE FUNCTION tailrace.capture(%L, %L%s)', watch."table", target,
-    CASE WHEN cardinality(names) = 1 THEN names[1] ELSE '' END,
-    CASE WHEN strpos(target, '{') > 0 OR watch.columns IS NOT NULL
-      THEN format(', %L', coalesce(watch.columns::text, '')) END);
+  key_  := CASE WHEN cardinality(names) = 1 THEN names[1] ELSE '' END;
+  IF tailrace.trusted(watch."table") THEN
+    EXECUTE format('DROP TRIGGER IF EXISTS tailrace_tell ON %s', watch."table");
+    EXECUTE format('CREATE OR REPLACE TRIGGER tailrace_watch
+      AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW
+      EXECUTE FUNCTION tailrace.capture(%L, %L%s)', watch."table", target, key_,
+      CASE WHEN strpos(target, '{') > 0 OR watch.columns IS NOT NULL
+        THEN format(', %L', coalesce(watch.columns::text, '')) END);
+  ELSE
+    EXECUTE format('CREATE OR REPLACE TRIGGER tailrace_tell
+      AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW
+      EXECUTE FUNCTION tailrace.tell(%L)', watch."table",
+      tailrace.needed(watch."table", target));
+    EXECUTE format('CREATE OR REPLACE TRIGGER tailrace_watch
+      AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW
+      EXECUTE FUNCTION tailrace.capture_told(%L, %L, %L)', watch."table", target, key_,
+      coalesce(watch.columns::text, ''));
+  END IF;
   EXECUTE format('CREATE OR REPLACE TRIGGER tailrace_watch_truncate
     AFTER TRUNCATE ON %s FOR EACH STATEMENT
     EXECUTE FUNCTION tailrace.capture_truncate(%L)', watch."table", target);
@@ -590,6 +705,7 @@ $$;
 CREATE OR REPLACE FUNCTION tailrace.unwatch("table" regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  EXECUTE format('DROP TRIGGER IF EXISTS tailrace_tell ON %s', unwatch."table");
   EXECUTE format('DROP TRIGGER IF EXISTS tailrace_watch ON %s', unwatch."table");
   EXECUTE format('DROP TRIGGER IF EXISTS tailrace_watch_truncate ON %s', unwatch."table");
 END
