@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from server.db.embedded import EmbeddedPostgres
 
 KEY = "bench-key-" + "0" * 32
+MARK = b'\ndata: {"channel"'
 SETUP = """
     CREATE TABLE IF NOT EXISTS bench_plain (id bigserial PRIMARY KEY, v int, note text);
     CREATE TABLE IF NOT EXISTS bench_watched (id bigserial PRIMARY KEY, v int, note text);
@@ -46,14 +47,17 @@ SETUP = """
 class World:
     """A Postgres with a slow disk, and one server on it."""
 
-    def __init__(self, fsync_us: int) -> None:
+    def __init__(self, fsync_us: int, protocol: str) -> None:
+        self.protocol = protocol
         self.directory = Path(tempfile.mkdtemp(prefix="tailrace-bench-", dir="/var/tmp"))
         self.directory.chmod(0o755)
         env = {}
         if fsync_us:
             library = self.directory / "slowsync.so"
             source = Path(__file__).with_name("slowsync.c")
-            subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+            subprocess.run(
+                ["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True
+            )
             env = {"LD_PRELOAD": str(library), "SLOWSYNC_US": str(fsync_us)}
         self.postgres = EmbeddedPostgres(self.directory / "data", env=env)
         self.postgres.start()
@@ -83,14 +87,13 @@ class World:
         """Commits per second, and how many."""
         script = self.directory / f"{table}.sql"
         script.write_text(
-            f"\\set v random(1, 1000000)\nINSERT INTO {table} (v, note) VALUES (:v, 'a note of some length');\n"
+            "\\set v random(1, 1000000)\n"
+            f"INSERT INTO {table} (v, note) VALUES (:v, 'a note of some length');\n"
         )
         program = str(self.postgres.cluster.binaries.path("pgbench"))
-        done = subprocess.run(
-            [program, "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(int(seconds)),
-             "-f", str(script), self.postgres.url],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        command = [program, "-n", "-M", self.protocol, "-c", str(clients), "-j", "2"]
+        command += ["-T", str(int(seconds)), "-f", str(script), self.postgres.url]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         tps = float(re.findall(r"tps = ([0-9.]+)", done.stdout)[0])
         count = int(re.findall(r"actually processed: ([0-9]+)", done.stdout)[0])
         return tps, count
@@ -108,9 +111,12 @@ class Counter:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /api/stream?channel=public.bench HTTP/1.1\r\nHost: x\r\n\r\n")
         try:
+            tail = b""  # a read may end inside of what is counted
             while data := await reader.read(1 << 18):
                 self.at = time.perf_counter()
-                self.events += data.count(b"\ndata: {\"channel\"")
+                data = tail + data
+                self.events += data.count(MARK)
+                tail = data[-len(MARK) + 1 :]
                 self.arrived.set()
         finally:
             writer.close()
@@ -135,10 +141,12 @@ async def writers(world: World, clients: int, pairs: int, seconds: float) -> Non
             plain.append(a)
             watched.append(b)
             told.append(c)
-        print(f"  {a:8.0f} plain {b:8.0f} watched {b / a:6.3f}   {c:8.0f} trigger-NOTIFY", flush=True)
+        row = f"  {a:8.0f} plain {b:8.0f} watched {b / a:6.3f}   {c:8.0f} trigger-NOTIFY"
+        print(row, flush=True)
     task.cancel()
-    print(f"{clients} writers, commits/s: plain {statistics.median(plain):.0f}, "
-          f"watched {statistics.median(watched):.0f}, trigger-NOTIFY {statistics.median(told):.0f}")  # fmt: skip
+    medians = [f"{statistics.median(rates):.0f}" for rates in (plain, watched, told)]
+    print(f"{clients} writers, commits/s: plain {medians[0]}, "
+          f"watched {medians[1]}, trigger-NOTIFY {medians[2]}")  # fmt: skip
     show("watched / plain", [b / a for a, b in zip(plain, watched, strict=True)])
     print(f"delivered {counter.events} of {expected} committed")
 
@@ -177,7 +185,10 @@ async def latency(world: World, pairs: int, events: int) -> None:
             await asyncio.sleep(0.005)
         if number >= 0:
             rows.append((1000 * statistics.median(ours), 1000 * statistics.median(bare)))
-            print(f"  ours p50 {rows[-1][0]:.2f} ms   bare listener p50 {rows[-1][1]:.2f} ms", flush=True)
+            print(
+                f"  ours p50 {rows[-1][0]:.2f} ms   bare listener p50 {rows[-1][1]:.2f} ms",
+                flush=True,
+            )
     task.cancel()
     await writer.close()
     await listener.close()
@@ -192,7 +203,7 @@ def show(name: str, values: list[float]) -> None:
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    world = World(arguments.fsync_us)
+    world = World(arguments.fsync_us, arguments.protocol)
     try:
         connection = await asyncpg.connect(world.postgres.url)
         await connection.execute(SETUP)
@@ -213,4 +224,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--events", type=int, default=100)
     parser.add_argument("--fsync-us", type=int, default=1000)
+    parser.add_argument("--protocol", choices=("simple", "extended", "prepared"), default="simple")
     asyncio.run(main(parser.parse_args()))

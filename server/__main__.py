@@ -125,7 +125,7 @@ def _psql(*arguments: str) -> NoReturn:
 
 
 def _running(data: Path) -> str | None:
-    """The running server's Postgres. One that was killed left its address behind, not its socket."""
+    """The running server's Postgres. One that was killed left its address, but no socket."""
     url = DataDir(data).announced()
     if url is None:
         return None

@@ -37,7 +37,7 @@ _NOTIFY = """
     INSERT INTO public.notifications (user_id, title, body)
     SELECT $1, title, body FROM (VALUES
       ('Welcome to Tailrace', 'This page is live: publish something from any SQL client.'),
-      ('Watch a table of yours', 'SELECT tailrace.watch(''…'', channel => ''public.…'') and write it.')
+      ('Watch a table of yours', 'SELECT tailrace.watch(''…'', channel => ''public.…'')')
     ) AS v (title, body)
     WHERE NOT EXISTS (SELECT FROM public.notifications WHERE user_id = $1)"""
 

@@ -39,10 +39,11 @@ async def test_something_moves_and_metrics_are_open_in_the_demo(database: Databa
 async def test_sessions_of_former_starts_stay_a_few_and_rows_are_made_once(
     database: Database,
 ) -> None:
-    paths = []
+    paths: list[str] = []
     for _ in range(SESSIONS + 2):
         async with served(database, demo=True) as server:
-            paths += re.findall(r"Bearer (\S+)'", "\n".join(server.app[BANNER]))
+            banner: list[str] = server.app[BANNER]
+            paths += re.findall(r"Bearer (\S+)'", "\n".join(banner))
     async with served(database) as server:
         signed_in = [
             (await server.get("/api/auth/get-session", Authorization=f"Bearer {token}"))[0].status

@@ -33,7 +33,7 @@ class Listener:
     """Turns notifications into calls.
 
     `on_stamped(hi)`: the log goes up to `hi` (`None`: look). `on_poke()`: an outbox has rows.
-    `on_ephemeral(json)`, `on_control(json)`: a message's text.
+    `on_ephemeral(json)`, `on_control(json)`: a message's text. `on_epoch()`: a new one has begun.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Listener:
         on_look: Callable[[], None],
         on_ephemeral: Callable[[str], None],
         on_control: Callable[[str], None],
+        on_epoch: Callable[[], None],
     ) -> None:
         self._connect = connect
         self._on_stamped = on_stamped
@@ -52,6 +53,7 @@ class Listener:
         self._on_look = on_look
         self._on_ephemeral = on_ephemeral
         self._on_control = on_control
+        self._on_epoch = on_epoch
         self._probes: dict[str, asyncio.Future[None]] = {}
         self._connection: Connection | None = None
         self._lost = asyncio.Event()
@@ -157,6 +159,8 @@ class Listener:
                     self._on_ephemeral(text[1:])
                 case "c":
                     self._on_control(text[1:])
+                case "n":
+                    self._on_epoch()
                 case _:
                     self._on_stamped(int(text.partition("-")[2]))
         except Exception:

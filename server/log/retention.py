@@ -94,7 +94,8 @@ class Retention:
                         await self._drop(connection, part)
                         removed += 1
             finally:
-                await connection.execute("SELECT pg_advisory_unlock_all()")
+                if not connection.is_closed():
+                    await connection.execute("SELECT pg_advisory_unlock_all()")
         return removed
 
     async def run(self) -> None:

@@ -48,6 +48,7 @@ class Log:
             on_look=self._look,
             on_ephemeral=self._announce,
             on_control=lambda _: None,
+            on_epoch=self._new_epoch,
         )
 
     async def start(self) -> None:
@@ -73,11 +74,19 @@ class Log:
             self._dsn,
             timeout=10,
             command_timeout=30,
-            server_settings={"application_name": "tailrace"},
+            server_settings={
+                "application_name": "tailrace",
+                # A stamp needs a new snapshot for each of its statements.
+                "default_transaction_isolation": "read committed",
+            },
         )
 
     def _look(self) -> None:
         self.stamper.wake()
+        self.reader.wake()
+
+    def _new_epoch(self) -> None:
+        self.stamper.renew()
         self.reader.wake()
 
     def _announce(self, payload: str) -> None:

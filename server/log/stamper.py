@@ -30,6 +30,9 @@ IDLE = 1.0
 """Seconds between looks at the outbox when nothing wakes the stamper."""
 LEASE_MS = 400
 POLL = 0.003
+"""Seconds between stamps under the lease: the longer, the larger and so the cheaper."""
+SLOW_POLL = 0.02
+"""The same when only a long transaction that began under the lease is waited for."""
 BUSY_POKES = 8
 """So many foreign commits within `BUSY_WINDOW`, more than one to a stamp, make it busy."""
 BUSY_WINDOW = 0.1
@@ -60,6 +63,8 @@ class Stamper:
         self._pokes: list[float] = []
         self._rounds: list[float] = []
         self._proofs: list[asyncio.Future[None]] = []
+        self._epoch = ""
+        self._renamed = False
         self.alive = False
         self.stamped = 0
         self.batches = 0
@@ -67,6 +72,11 @@ class Stamper:
 
     def wake(self) -> None:
         """An event of this process is committed."""
+        self._wake.set()
+
+    def renew(self) -> None:
+        """A new epoch was begun by hand: the next stamp is to be labelled with it."""
+        self._renamed = True
         self._wake.set()
 
     def poke(self) -> None:
@@ -93,22 +103,22 @@ class Stamper:
                 delay = min(delay * 2, 2.0)
                 continue
             try:
-                epoch = await connection.fetchval(_EPOCH)
+                self._epoch = await connection.fetchval(_EPOCH)
                 delay = 0.05
-                await self._work(connection, epoch)
+                await self._work(connection)
             except LOST as error:
                 log.warning("the stamper lost its connection: %r", error)
             finally:
                 self.alive = False
                 connection.terminate()
 
-    async def _work(self, connection: Connection, epoch: str) -> None:
+    async def _work(self, connection: Connection) -> None:
         self._wake.set()  # what was committed while nobody listened
         while True:
-            await self._drain(connection, epoch)
+            await self._drain(connection)
             self.alive = True
             if self._crowded():
-                await self._busy(connection, epoch)
+                await self._busy(connection)
             try:
                 async with asyncio.timeout(IDLE):
                     await self._wake.wait()
@@ -116,11 +126,11 @@ class Stamper:
                 pass
             self._wake.clear()
 
-    async def _drain(self, connection: Connection, epoch: str) -> None:
+    async def _drain(self, connection: Connection) -> None:
         """Stamp until the outbox shows nothing more."""
         proofs, self._proofs = self._proofs, []
         try:
-            while await self._stamp(connection, epoch, 0) >= BATCH:
+            while await self._stamp(connection, 0) >= BATCH:
                 pass
         except BaseException:
             self._proofs += proofs
@@ -129,13 +139,13 @@ class Stamper:
             if not proof.done():
                 proof.set_result(None)
 
-    async def _busy(self, connection: Connection, epoch: str) -> None:
+    async def _busy(self, connection: Connection) -> None:
         """Poll under a lease that says so, until the writers have become few."""
         self.busy_spells += 1
         loop = asyncio.get_running_loop()
         rows, since = 0, loop.time()
         while True:
-            moved = await self._stamp(connection, epoch, LEASE_MS)
+            moved = await self._stamp(connection, LEASE_MS)
             rows += moved
             if loop.time() - since > LEASE_MS / 1000:
                 if rows < BUSY_POKES:
@@ -144,14 +154,19 @@ class Stamper:
             if moved < BATCH:
                 await asyncio.sleep(POLL)
             if self._proofs:
-                await self._drain(connection, epoch)
+                await self._drain(connection)
+        pause = POLL
         while not await connection.fetchval(_MAY_SLEEP):
-            await self._stamp(connection, epoch, 0)
-            await asyncio.sleep(POLL)
+            await self._stamp(connection, 0)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.1, SLOW_POLL)
         # Only now: whoever relied on the lease had committed before that look, so this sees it.
         self._wake.set()
 
-    async def _stamp(self, connection: Connection, epoch: str, lease: int) -> int:
+    async def _stamp(self, connection: Connection, lease: int) -> int:
+        if self._renamed:
+            self._renamed = False
+            self._epoch = await connection.fetchval(_EPOCH)
         try:
             rows = await connection.fetch(_STAMP, BATCH, lease)
         except asyncpg.CheckViolationError:
@@ -165,7 +180,7 @@ class Stamper:
             self._read(rows[0]["pos"])
             return BATCH
         self.stamped += len(rows)
-        self._deliver(epoch, [Event(*row) for row in rows])
+        self._deliver(self._epoch, [Event(*row) for row in rows])
         return len(rows)
 
     def _crowded(self) -> bool:

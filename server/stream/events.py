@@ -139,9 +139,11 @@ async def _news(service: Service, channels: Matcher, at: EventId, timeout: float
     waiter = Subscriber(channels, at, capacity=1)
     service.pubsub.register(waiter)
     try:
-        if service.pubsub.join(waiter):
-            async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout):
+            if service.pubsub.join(waiter):
                 await waiter.wakeup.wait()
+            else:
+                await asyncio.sleep(0.05)  # new events, or a new epoch that the reader will find
     except TimeoutError:
         pass
     finally:

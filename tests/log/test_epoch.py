@@ -121,3 +121,16 @@ async def test_an_id_is_never_judged_by_a_history_older_than_its_head(database: 
     resume, _ = await History(Pool()).resume(f"{old}.6")  # type: ignore[arg-type]
     assert resume.gap in ("epoch", "ahead")
     await connection.close()
+
+
+async def test_an_epoch_begun_by_hand_labels_the_next_event_at_once(database: Database) -> None:
+    """Nobody waits for the reader's next look, and no client is told of a gap."""
+    connection = await asyncpg.connect(database.url)
+    async with served(database) as server:
+        stream, _ = await server.live("public.hello")
+        new = await connection.fetchval("SELECT tailrace.epoch_new()")
+        await publish(connection, 1, "public.hello")
+        event = await stream.named(None)
+        assert event.id is not None
+        assert event.id.partition(".")[0] == new
+    await connection.close()

@@ -48,6 +48,7 @@ async def listener(gate: tuple[Gate, Database], heard: Heard) -> AsyncIterator[L
         on_look=look,
         on_ephemeral=lambda text: heard.append(("ephemeral", text)),
         on_control=lambda text: heard.append(("control", text)),
+        on_epoch=lambda: heard.append(("epoch", None)),
     )
     task = asyncio.create_task(listener.run())
     await until(lambda: looks)
@@ -67,9 +68,11 @@ async def test_each_kind_of_notification_becomes_its_call(
     await stamp(sql)
     await notify(sql, 'e[{"channel":"a"}]')
     await notify(sql, "c[1]")
-    await until(lambda: len(heard) == 4)
+    await sql.execute("SELECT tailrace.epoch_new()")
+    await until(lambda: len(heard) == 5)
     assert heard == [
         ("poke", None), ("stamped", 1), ("ephemeral", '[{"channel":"a"}]'), ("control", "[1]"),
+        ("epoch", None),
     ]  # fmt: skip
     assert listener.bad_payloads == 0
 
