@@ -230,7 +230,8 @@ BEGIN
   UPDATE tailrace.head SET pos = last + moved;
   IF lease_ms > 0 THEN
     UPDATE tailrace.lease SET awake_until = clock_timestamp() + lease_ms * interval '1 ms'
-    WHERE awake_until < clock_timestamp() + (lease_ms - 100) * interval '1 ms';
+    WHERE awake_until NOT BETWEEN clock_timestamp() + (lease_ms - 100) * interval '1 ms'
+      AND clock_timestamp() + (lease_ms + 100) * interval '1 ms';
   END IF;
   PERFORM pg_notify('tailrace', (last + 1) || '-' || (last + moved));
   IF size > 32000 THEN
@@ -245,15 +246,37 @@ END
 $$;
 
 -- Writers wake a stamper by NOTIFY only if none has promised to poll: NOTIFY in every transaction
--- would make commits wait for each other's WAL flush. A writer looks at the lease in the RETURNING
--- of its insert, when it holds its lock on the outbox; it keeps that lock until its end.
---
--- So a stamper may go to sleep when its promise has run out and then nobody holds that lock: a
--- writer who has seen the promise looked before it ran out, and has committed since (so that one
--- more stamp finds its events) or is still found here.
+-- would make commits wait for each other's WAL flush. A writer asks when its insert has given it
+-- its lock on the outbox, which it keeps until its end; a promise that it has read before (it is
+-- kept in the session as Unix milliseconds) is good until it runs out, for leases only grow.
+CREATE OR REPLACE FUNCTION tailrace.unheard() RETURNS boolean
+LANGUAGE sql VOLATILE AS $$
+  SELECT (date_part('epoch', clock_timestamp()) * 1000)::bigint::text COLLATE "C"
+    > coalesce(current_setting('tailrace.awake', true), '')
+$$;
+
+-- Look whether a stamper has promised to poll, and notify if not: once in a transaction. (A promise
+-- for longer than anybody makes one is from before the clock was set back.)
+CREATE OR REPLACE FUNCTION tailrace.wake() RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  promise timestamptz := (SELECT awake_until FROM tailrace.lease);
+BEGIN
+  IF promise > clock_timestamp() AND promise < clock_timestamp() + interval '5 s' THEN
+    PERFORM set_config('tailrace.awake', (date_part('epoch', promise) * 1000)::bigint::text, false);
+  ELSIF current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
+    PERFORM pg_notify('tailrace', ''), set_config('tailrace.awake', '9', true);
+  END IF;
+END
+$$;
+
+-- Whether a stamper that polls may go to sleep: its promise has run out, and nobody else holds a
+-- lock on the outbox. A writer who relied on the promise did so before it ran out; either it has
+-- committed since (so that one more stamp finds its events) or it is still found here.
 CREATE OR REPLACE FUNCTION tailrace.may_sleep() RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT (SELECT awake_until < clock_timestamp() FROM tailrace.lease)
+  SELECT (SELECT awake_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '5 s'
+      FROM tailrace.lease)
     AND NOT EXISTS (
       SELECT FROM pg_locks
       WHERE relation = 'tailrace.outbox'::regclass AND mode = 'RowExclusiveLock'
@@ -298,7 +321,6 @@ DECLARE
   text_  text := publish.data::text;
   fault  text := tailrace.fault(publish.channel, publish.type, publish.key, octet_length(text_));
   id_    uuid := coalesce(publish.message_id, gen_random_uuid());
-  asleep boolean;
 BEGIN
   IF fault IS NOT NULL THEN
     RAISE EXCEPTION 'tailrace.publish: %', fault
@@ -308,13 +330,9 @@ BEGIN
     INSERT INTO tailrace.message (message_id) VALUES (id_) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN RETURN id_; END IF;
   END IF;
-  -- RETURNING, here and in capture(): see tailrace.may_sleep().
   INSERT INTO tailrace.outbox (channel, type, key, message_id, data)
-  VALUES (publish.channel, publish.type, publish.key, id_, text_::json)
-  RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
-  IF asleep AND current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
-    PERFORM pg_notify('tailrace', '');
-  END IF;
+  VALUES (publish.channel, publish.type, publish.key, id_, text_::json);
+  IF tailrace.unheard() THEN PERFORM tailrace.wake(); END IF;
   RETURN id_;
 END
 $$;
@@ -448,7 +466,6 @@ DECLARE
   source text;
   key_   text;
   data_  text := '{"truncated":true}';
-  asleep boolean;
 BEGIN
   -- watch() refuses these; a trigger made by hand must not get around it.
   IF template ~ '^(ops(\.|$)|[^.]*\{)' THEN template := tailrace.table_channel(relation); END IF;
@@ -482,11 +499,8 @@ BEGIN
     VALUES (source, 'delete', key_, '{"new":null,"old":null}');
   END IF;
   INSERT INTO tailrace.outbox (channel, type, key, data)
-  VALUES (target, lower(op), key_, data_::json)
-  RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
-  IF asleep AND current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
-    PERFORM pg_notify('tailrace', '');
-  END IF;
+  VALUES (target, lower(op), key_, data_::json);
+  IF tailrace.unheard() THEN PERFORM tailrace.wake(); END IF;
 END
 $$;
 
@@ -507,7 +521,6 @@ DECLARE
   key_   text;
   data_  text;
   plain  boolean;
-  asleep boolean;
 BEGIN
   BEGIN
     IF TG_OP = 'INSERT' THEN
@@ -537,11 +550,8 @@ BEGIN
   END;
   IF plain THEN
     INSERT INTO tailrace.outbox (channel, type, key, data)
-    VALUES (TG_ARGV[0], lower(TG_OP), key_, data_::json)
-    RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
-    IF asleep AND current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
-      PERFORM pg_notify('tailrace', '');
-    END IF;
+    VALUES (TG_ARGV[0], lower(TG_OP), key_, data_::json);
+    IF tailrace.unheard() THEN PERFORM tailrace.wake(); END IF;
   ELSE
     PERFORM tailrace.announce(TG_ARGV[0], TG_ARGV[1], coalesce(TG_ARGV[2], ''), TG_OP, TG_RELID,
       fresh, stale, broken => data_ IS NULL);
@@ -605,17 +615,12 @@ $$;
 -- The statement trigger of a watched table: TRUNCATE has no rows to tell of.
 CREATE OR REPLACE FUNCTION tailrace.capture_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  asleep boolean;
 BEGIN
   INSERT INTO tailrace.outbox (channel, type, data)
   VALUES (CASE WHEN TG_ARGV[0] ~ '\{|^ops(\.|$)'
     THEN tailrace.table_channel(TG_RELID) ELSE TG_ARGV[0] END,
-    'truncate', '{"new":null,"old":null}')
-  RETURNING (SELECT awake_until <= clock_timestamp() FROM tailrace.lease) INTO asleep;
-  IF asleep AND current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
-    PERFORM pg_notify('tailrace', '');
-  END IF;
+    'truncate', '{"new":null,"old":null}');
+  IF tailrace.unheard() THEN PERFORM tailrace.wake(); END IF;
   RETURN NULL;
 END
 $$;

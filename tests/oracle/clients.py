@@ -185,7 +185,7 @@ class Client:
         """Until the connection ends, or its server has been silent for too long."""
         wire, loop = self.wire, asyncio.get_running_loop()
         assert wire is not None
-        while not wire.closed.is_set():
+        while not (wire.closed.is_set() or self.over):
             try:
                 async with asyncio.timeout(self.patience / 2):
                     await wire.closed.wait()

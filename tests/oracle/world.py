@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,8 +74,11 @@ class World:
 async def servers_on(
     url: str, place: Path, names: str, bug: str | None = None
 ) -> AsyncIterator[list[Server]]:
-    """Servers on a database, one for each letter."""
-    servers = [Server(name, place, url, SMALL, bug) for name in names]
+    """Servers on a database, one for each letter; every second one on asyncio's own loop."""
+    servers = [
+        Server(name, place, url, SMALL | {"TAILRACE_LOOP": loop}, bug)
+        for name, loop in zip(names, cycle(("uvloop", "asyncio")), strict=False)
+    ]
     try:
         for server in servers:
             server.spawn()
