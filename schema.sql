@@ -270,6 +270,15 @@ BEGIN
 END
 $$;
 
+-- How many other transactions that have put something into the outbox are still open.
+CREATE OR REPLACE FUNCTION tailrace.writers() RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT count(*) FROM pg_locks
+  WHERE relation = 'tailrace.outbox'::regclass AND mode = 'RowExclusiveLock'
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND pid IS DISTINCT FROM pg_backend_pid()
+$$;
+
 -- Whether a stamper that polls may go to sleep: its promise has run out, and nobody else holds a
 -- lock on the outbox. A writer who relied on the promise did so before it ran out; either it has
 -- committed since (so that one more stamp finds its events) or it is still found here.
@@ -277,11 +286,7 @@ CREATE OR REPLACE FUNCTION tailrace.may_sleep() RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   SELECT (SELECT awake_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '5 s'
       FROM tailrace.lease)
-    AND NOT EXISTS (
-      SELECT FROM pg_locks
-      WHERE relation = 'tailrace.outbox'::regclass AND mode = 'RowExclusiveLock'
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND pid IS DISTINCT FROM pg_backend_pid())
+    AND tailrace.writers() = 0
 $$;
 
 -- ---------------------------------------------------------------------------------------------

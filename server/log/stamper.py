@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,17 +30,20 @@ BATCH = 1_000
 IDLE = 1.0
 """Seconds between looks at the outbox when nothing wakes the stamper."""
 LEASE_MS = 400
-POLL = 0.003
+POLL = 0.005
 """Seconds between stamps under the lease: the longer, the larger and so the cheaper."""
 SLOW_POLL = 0.02
 """The same when only a long transaction that began under the lease is waited for."""
 BUSY_POKES = 8
-"""So many foreign commits within `BUSY_WINDOW`, more than one to a stamp, make it busy."""
 BUSY_WINDOW = 0.1
+BUSY_WRITERS = 2
+"""So many foreign commits within `BUSY_WINDOW` seconds, and so many writers in flight at the same
+moment, make it busy."""
 
 _STAMP = "SELECT * FROM tailrace.stamp($1, $2)"
 _EPOCH = "SELECT tailrace.epoch_check()"
 _MAY_SLEEP = "SELECT tailrace.may_sleep()"
+_WRITERS = "SELECT tailrace.writers()"
 
 
 class Stamper:
@@ -60,8 +64,7 @@ class Stamper:
         self._read = read
         self._on_missing_partition = on_missing_partition
         self._wake = asyncio.Event()
-        self._pokes: list[float] = []
-        self._rounds: list[float] = []
+        self._pokes: deque[float] = deque(maxlen=BUSY_POKES)
         self._proofs: list[asyncio.Future[None]] = []
         self._epoch = ""
         self._renamed = False
@@ -117,7 +120,7 @@ class Stamper:
         while True:
             await self._drain(connection)
             self.alive = True
-            if self._crowded():
+            if await self._crowded(connection):
                 await self._busy(connection)
             try:
                 async with asyncio.timeout(IDLE):
@@ -172,7 +175,6 @@ class Stamper:
         except asyncpg.CheckViolationError:
             await self._on_missing_partition()
             return BATCH
-        self._rounds.append(asyncio.get_running_loop().time())
         if not rows:
             return 0
         self.batches += 1
@@ -183,9 +185,17 @@ class Stamper:
         self._deliver(self._epoch, [Event(*row) for row in rows])
         return len(rows)
 
-    def _crowded(self) -> bool:
-        """Whether foreign transactions come faster than one to a stamp."""
+    async def _crowded(self, connection: Connection) -> bool:
+        """Whether foreign transactions come often, and several at a time.
+
+        One writer in a loop pokes as often as sixty that wait for each other: only the number of
+        transactions that are open at once tells them apart, and only the crowd pays for NOTIFY.
+        """
         now = asyncio.get_running_loop().time()
-        self._pokes = [at for at in self._pokes if now - at < BUSY_WINDOW]
-        self._rounds = [at for at in self._rounds if now - at < BUSY_WINDOW]
-        return len(self._pokes) >= BUSY_POKES and len(self._pokes) > 1.5 * len(self._rounds)
+        while self._pokes and now - self._pokes[0] > BUSY_WINDOW:
+            self._pokes.popleft()
+        if len(self._pokes) < BUSY_POKES:
+            return False
+        self._pokes.clear()
+        writers: int = await connection.fetchval(_WRITERS)
+        return writers >= BUSY_WRITERS
