@@ -234,6 +234,10 @@ BEGIN
       AND clock_timestamp() + (lease_ms + 100) * interval '1 ms';
   END IF;
   PERFORM pg_notify('tailrace', (last + 1) || '-' || (last + moved));
+  IF size <= 32000 THEN  -- compressed, perhaps
+    SELECT sum(octet_length(data::text) + coalesce(octet_length(key), 0) + 300) INTO size
+    FROM tailrace.event WHERE pos > last AND pos <= last + moved;
+  END IF;
   IF size > 32000 THEN
     RETURN QUERY SELECT last + moved, NULL, NULL, NULL;
   ELSE
@@ -251,8 +255,8 @@ $$;
 -- kept in the session as Unix milliseconds) is good until it runs out, for leases only grow.
 CREATE OR REPLACE FUNCTION tailrace.unheard() RETURNS boolean
 LANGUAGE sql VOLATILE AS $$
-  SELECT (date_part('epoch', clock_timestamp()) * 1000)::bigint::text COLLATE "C"
-    > coalesce(current_setting('tailrace.awake', true), '')
+  SELECT floor(date_part('epoch', clock_timestamp()) * 1000)::bigint::text COLLATE "C"
+    >= coalesce(current_setting('tailrace.awake', true), '')
 $$;
 
 -- Look whether a stamper has promised to poll, and notify if not: once in a transaction. (A promise
@@ -263,7 +267,8 @@ DECLARE
   promise timestamptz := (SELECT awake_until FROM tailrace.lease);
 BEGIN
   IF promise > clock_timestamp() AND promise < clock_timestamp() + interval '5 s' THEN
-    PERFORM set_config('tailrace.awake', (date_part('epoch', promise) * 1000)::bigint::text, false);
+    PERFORM set_config('tailrace.awake',
+      floor(date_part('epoch', promise) * 1000)::bigint::text, false);
   ELSIF current_setting('tailrace.poke', true) IS DISTINCT FROM 'off' THEN
     PERFORM pg_notify('tailrace', ''), set_config('tailrace.awake', '9', true);
   END IF;
@@ -347,7 +352,9 @@ $$;
 CREATE OR REPLACE FUNCTION tailrace.publish_batch(
   channels text[], types text[], keys text[], ids uuid[], given boolean[], datas text[]
 ) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+-- A message_id that another transaction holds must not hold up everybody who shares this one.
+SET lock_timeout = '2s' AS $$
   WITH item AS (
     SELECT * FROM unnest(channels, types, keys, ids, given, datas)
       WITH ORDINALITY AS t (channel, type, key, id, given, data, n)
@@ -470,10 +477,11 @@ DECLARE
   target text;
   source text;
   key_   text;
+  was    text;
   data_  text := '{"truncated":true}';
 BEGIN
   -- watch() refuses these; a trigger made by hand must not get around it.
-  IF template ~ '^(ops(\.|$)|[^.]*\{)' THEN template := tailrace.table_channel(relation); END IF;
+  IF template ~ '^[^.]*\{' THEN template := tailrace.table_channel(relation); END IF;
   BEGIN
     target := tailrace.fill(template, shown);
     key_ := shown ->> key_column;
@@ -481,7 +489,11 @@ BEGIN
       key_ := tailrace.row_key(shown, tailrace.key_columns(relation));
     END IF;
     IF NOT broken THEN
-      IF op = 'UPDATE' THEN source := tailrace.fill(template, stale); END IF;
+      IF op = 'UPDATE' THEN
+        source := tailrace.fill(template, stale);
+        was := coalesce(stale ->> key_column,
+          tailrace.row_key(stale, tailrace.key_columns(relation)));
+      END IF;
       IF columns <> '' THEN
         fresh := tailrace.members(fresh, columns::text[]);
         stale := tailrace.members(stale, columns::text[]);
@@ -499,9 +511,14 @@ BEGIN
     source := NULL;
     data_ := '{"truncated":true}';
   END;
-  IF source <> target THEN  -- the row left this channel
+  IF tailrace.fault(target, 'x', NULL, 0) IS NOT NULL THEN
+    target := tailrace.table_channel(relation);
+    source := NULL;
+  END IF;
+  IF source <> target AND tailrace.fault(source, 'x', was, 0) IS NULL THEN
+    -- The row left this channel.
     INSERT INTO tailrace.outbox (channel, type, key, data)
-    VALUES (source, 'delete', key_, '{"new":null,"old":null}');
+    VALUES (source, 'delete', was, '{"new":null,"old":null}');
   END IF;
   INSERT INTO tailrace.outbox (channel, type, key, data)
   VALUES (target, lower(op), key_, data_::json);
@@ -622,7 +639,7 @@ CREATE OR REPLACE FUNCTION tailrace.capture_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   INSERT INTO tailrace.outbox (channel, type, data)
-  VALUES (CASE WHEN TG_ARGV[0] ~ '\{|^ops(\.|$)'
+  VALUES (CASE WHEN tailrace.fault(TG_ARGV[0], 'x', NULL, 0) IS NOT NULL
     THEN tailrace.table_channel(TG_RELID) ELSE TG_ARGV[0] END,
     'truncate', '{"new":null,"old":null}');
   IF tailrace.unheard() THEN PERFORM tailrace.wake(); END IF;
@@ -745,7 +762,9 @@ BEGIN
 END $$;
 
 CREATE TABLE IF NOT EXISTS public.users (
-  id            text PRIMARY KEY DEFAULT replace(gen_random_uuid()::text, '-', ''),
+  -- Also a segment of the user's channels.
+  id            text PRIMARY KEY DEFAULT replace(gen_random_uuid()::text, '-', '')
+                CHECK (id ~ '^[A-Za-z0-9_-]{1,100}$'),
   name          text NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
   email         text NOT NULL CHECK (length(email) BETWEEN 3 AND 320),
   role          text NOT NULL DEFAULT 'user' CHECK (role IN ('user', 'admin')),

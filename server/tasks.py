@@ -38,6 +38,13 @@ class Tasks:
             started = loop.time()
             try:
                 await run()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Not us: something that it awaited was cancelled.
+                self.failures[name] = self.failures.get(name, 0) + 1
+                log.exception("task %s failed; starting it again", name)
             except Exception:
                 self.failures[name] = self.failures.get(name, 0) + 1
                 log.exception("task %s failed; starting it again", name)

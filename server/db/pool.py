@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 APPLICATION = "tailrace"
 CONNECT_TIMEOUT = 10.0
+COMMAND_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ async def connect(database: Database, *, suffix: str = "") -> Connection:
 def _options(*, pooled: bool, suffix: str = "") -> dict[str, Any]:
     options: dict[str, Any] = {
         "timeout": CONNECT_TIMEOUT,
+        # A database that vanished without a word must not be waited for until TCP gives up.
+        "command_timeout": COMMAND_TIMEOUT,
         # A startup parameter that PgBouncer knows; it rejects others.
         "server_settings": {"application_name": f"{APPLICATION}{suffix}"},
     }

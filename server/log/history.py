@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -51,7 +52,7 @@ _PAGE_ALL = f"""
     SELECT {COLUMNS} FROM tailrace.event WHERE pos > $1 AND pos <= $2 ORDER BY pos LIMIT $3"""  # noqa: S608
 
 _REWIND = """
-    SELECT min(pos) FROM (
+    SELECT count(*), min(pos) FROM (
       SELECT pos FROM tailrace.event
       WHERE pos > $2 AND pos <= $3 AND (channel = ANY ($1) OR channel ~ ANY ($4))
       ORDER BY pos DESC LIMIT $5
@@ -72,6 +73,7 @@ _FIRST_SINCE = """
     WHERE pos > $1 AND pos <= $2 AND at >= $3 ORDER BY pos LIMIT 1"""
 
 WINDOW = 20_000
+REWIND_WINDOWS = 100
 PAGE = 1_000
 PAGE_BYTES = 4 * 1024 * 1024
 # An event's time is that of its publishing, its position that of its commit: a transaction may
@@ -94,8 +96,10 @@ class Page(NamedTuple):
 class History:
     """Replays' view of the log."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, concurrent: int = 1) -> None:
         self._pool = pool
+        # Readers of the past must leave connections to those who write and sign in.
+        self._turn = asyncio.Semaphore(concurrent)
 
     async def head(self) -> Head:
         """The log's state now, from the database."""
@@ -112,7 +116,7 @@ class History:
 
     async def page(self, selection: Selection, after: int, upto: int, limit: int = PAGE) -> Page:
         """At most `limit` events of the selection in (`after`, `upto`], in order of position."""
-        async with self._pool.acquire() as connection:
+        async with self._turn, self._pool.acquire() as connection:
             if selection.patterns:
                 upto = min(upto, after + WINDOW)
                 rows = await connection.fetch(
@@ -129,14 +133,29 @@ class History:
         if count <= 0:
             return head.pos
         if selection.patterns:
-            found = await self._pool.fetchval(
-                _REWIND, selection.channels, head.floor, head.pos, regexes(selection), count
-            )
-        else:
+            return await self._rewound_by_windows(selection, count, head)
+        async with self._turn:
             found = await self._pool.fetchval(
                 _REWIND_EXACT, selection.channels, head.floor, head.pos, count
             )
         return head.pos if found is None else found - 1
+
+    async def _rewound_by_windows(self, selection: Selection, count: int, head: Head) -> int:
+        """Look back a window at a time, over at most `REWIND_WINDOWS`: one request for a pattern
+        that matches nothing must not have the database read the whole log."""
+        start = upto = head.pos
+        for _ in range(REWIND_WINDOWS):
+            low = max(head.floor, upto - WINDOW)
+            async with self._turn:
+                matched, first = await self._pool.fetchrow(  # type: ignore[misc]
+                    _REWIND, selection.channels, low, upto, regexes(selection), count
+                )
+            if matched:
+                start, count = first - 1, count - matched
+            upto = low
+            if count <= 0 or low <= head.floor:
+                break
+        return start
 
     async def since(self, moment: datetime, head: Head) -> int:
         """The position after which the first event published at or after `moment` follows.
@@ -145,7 +164,7 @@ class History:
         find the neighbourhood, from which it reads on until it finds the first.
         """
         low, high = head.floor, head.pos
-        async with self._pool.acquire() as connection:
+        async with self._turn, self._pool.acquire() as connection:
             while high - low > 1:
                 middle = (low + high) // 2
                 at = await connection.fetchval(_AT, middle, head.pos)

@@ -87,10 +87,11 @@ class Listener:
             else:
                 try:
                     await self._listen(connection)
-                    delay = 0.05
                 except LOST as error:
                     log.warning("the listener lost its connection: %r", error)
                 finally:
+                    if self.mode == "notify":  # it had worked
+                        delay = 0.05
                     self._connection = None
                     self.mode = "polling"
                     connection.terminate()

@@ -23,6 +23,16 @@ BATCH = 1_000
 BATCH_BYTES = 16 * 1024 * 1024
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 
+DRAFT_BYTES = 600
+"""What a draft takes in memory beside its data."""
+
+REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
+CONTENDED = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.SerializationError,
+)
+
 _CHANNEL = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PUBLISH = "SELECT tailrace.publish_batch($1, $2, $3, $4, $5, $6)"
@@ -126,7 +136,7 @@ class Outbox:
             ApiError: 503 when too much waits already, or the database is gone (the outcome is
                 then unknown: a repeat with the same `message_id` is safe).
         """
-        size = sum(len(item.data) for item in drafts)
+        size = sum(len(item.data) + DRAFT_BYTES for item in drafts)
         if self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise ApiError(UNAVAILABLE, "too many publishes wait", headers={"Retry-After": "1"})
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -144,30 +154,36 @@ class Outbox:
                 while self._waiting:
                     await self._write(self._take())
         finally:
-            for _, done in self._waiting:
-                done.cancel()
+            # Whoever waits gets an answer, and nothing of it is published behind their backs.
+            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+            self._fail(waiting, ApiError(UNAVAILABLE, headers={"Retry-After": "1"}))
 
     def _take(self) -> list[tuple[Sequence[Draft], asyncio.Future[None]]]:
         taken = count = size = 0
         for drafts, _ in self._waiting:
             count += len(drafts)
-            size += sum(len(item.data) for item in drafts)
+            size += sum(len(item.data) + DRAFT_BYTES for item in drafts)
             if taken and (count > BATCH or size > BATCH_BYTES):
                 break
             taken += 1
         batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
-        self._waiting_bytes -= sum(len(item.data) for drafts, _ in batch for item in drafts)
+        self._waiting_bytes -= sum(
+            len(item.data) + DRAFT_BYTES for drafts, _ in batch for item in drafts
+        )
         return batch
 
     async def _write(self, batch: list[tuple[Sequence[Draft], asyncio.Future[None]]]) -> None:
         try:
             await self._insert([item for drafts, _ in batch for item in drafts])
-        except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:
-            if len(batch) > 1:  # one bad request must not fail the others
+        except (*REFUSED, *CONTENDED) as error:
+            if len(batch) > 1:  # one bad request must not fail the others, nor make them wait
                 for single in batch:
                     await self._write([single])
-                return
-            self._fail(batch, ApiError(INVALID, str(error)))
+            elif isinstance(error, REFUSED):
+                self._fail(batch, ApiError(INVALID, str(error)))
+            else:
+                detail = "another transaction holds the same message_id"
+                self._fail(batch, ApiError(UNAVAILABLE, detail, headers={"Retry-After": "1"}))
         except LOST as error:
             detail = "the database is not reachable; the outcome is unknown, repeat with the same"
             fault = ApiError(UNAVAILABLE, f"{detail} message_id", headers={"Retry-After": "1"})

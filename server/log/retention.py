@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 AHEAD = 2
 """Partitions that stand ready beyond the head."""
 PERIOD = 30.0
+PATIENCE = 3600.0
+"""Seconds for a step that has to wait for the transactions of others."""
 MESSAGE_IDS = timedelta(hours=24)
 
 _NAME = re.compile(r"event_([0-9]+)_([0-9]+)")
@@ -144,6 +146,7 @@ class Retention:
         if part.attached:
             how = "FINALIZE" if part.pending else "CONCURRENTLY"
             await connection.execute(
-                f"ALTER TABLE tailrace.event DETACH PARTITION {part.name} {how}"
+                f"ALTER TABLE tailrace.event DETACH PARTITION {part.name} {how}",
+                timeout=PATIENCE,
             )
-        await connection.execute(f"DROP TABLE {part.name}")
+        await connection.execute(f"DROP TABLE {part.name}", timeout=PATIENCE)

@@ -28,7 +28,7 @@ class Log:
         self._dsn = dsn
         self._sink = sink
         self._tasks = tasks
-        self.history = History(pool)
+        self.history = History(pool, max(1, settings.pool_size // 2))
         self.retention = Retention(
             pool,
             seconds=settings.retain_seconds,
@@ -69,7 +69,7 @@ class Log:
         return mode
 
     async def _connect(self) -> Connection:
-        """A connection of one task's own. Keep-alives end it when the other side has vanished."""
+        """A connection of one task's own; its timeouts notice a database that has vanished."""
         return await asyncpg.connect(
             self._dsn,
             timeout=10,

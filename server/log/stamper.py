@@ -72,6 +72,7 @@ class Stamper:
         self.stamped = 0
         self.batches = 0
         self.busy_spells = 0
+        self.promising = False
 
     def wake(self) -> None:
         """An event of this process is committed."""
@@ -143,7 +144,26 @@ class Stamper:
                 proof.set_result(None)
 
     async def _busy(self, connection: Connection) -> None:
-        """Poll under a lease that says so, until the writers have become few."""
+        """Poll under a lease that says so, until the writers have become few and may be left."""
+        while True:
+            self.promising = True
+            try:
+                await self._poll_under_lease(connection)
+            finally:
+                self.promising = False
+            pause = POLL
+            while not await connection.fetchval(_MAY_SLEEP):
+                await self._drain(connection)
+                if await self._crowded(connection):
+                    break  # it was a lull: they come again
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.1, SLOW_POLL)
+            else:
+                # Only now: whoever relied on the lease had committed before that look.
+                self._wake.set()
+                return
+
+    async def _poll_under_lease(self, connection: Connection) -> None:
         self.busy_spells += 1
         loop = asyncio.get_running_loop()
         rows, since = 0, loop.time()
@@ -158,13 +178,6 @@ class Stamper:
                 await asyncio.sleep(POLL)
             if self._proofs:
                 await self._drain(connection)
-        pause = POLL
-        while not await connection.fetchval(_MAY_SLEEP):
-            await self._stamp(connection, 0)
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.1, SLOW_POLL)
-        # Only now: whoever relied on the lease had committed before that look, so this sees it.
-        self._wake.set()
 
     async def _stamp(self, connection: Connection, lease: int) -> int:
         if self._renamed:

@@ -24,6 +24,7 @@ from server.stream.subscriber import Subscriber
 
 MAX_EVENTS = 1_000
 """Events in one publish."""
+READ_SECONDS = 1.0
 MAX_BODY = 8 * 1024 * 1024
 
 
@@ -96,8 +97,9 @@ async def get_events(request: web.Request) -> web.Response:
     end = loop.time() + wanted.wait
     while True:
         page = await _read(service, selection_of(channels), start.id.pos, wanted.limit)
-        if page.head.floor > start.id.pos or page.head.epoch != start.id.epoch:
-            start = await _again(service, start)
+        moved = {page.head.epoch, service.pubsub.epoch} != {start.id.epoch}
+        if moved or page.head.floor > start.id.pos:
+            start = await service.again(start)
             continue
         start_next = max(page.reached, start.id.pos)
         left = end - loop.time()
@@ -109,7 +111,11 @@ async def get_events(request: web.Request) -> web.Response:
 
 
 async def _read(service: Service, selection: Selection, after: int, limit: int) -> Page:
-    """Up to `limit` events, in several pages of the log, or fewer if they are large."""
+    """Up to `limit` events, in several pages of the log; fewer if they are large or far between.
+
+    `reached` tells how far it looked: the next request goes on from there.
+    """
+    end = asyncio.get_running_loop().time() + READ_SECONDS
     events: list[Event] = []
     reached, step, size = after, FIRST_PAGE, 0
     while True:
@@ -117,21 +123,13 @@ async def _read(service: Service, selection: Selection, after: int, limit: int) 
         page = await service.log.history.page(
             selection, reached, upto, min(limit - len(events), step)
         )
-        if events and page.head.floor > reached:
-            return Page(events, reached, page.head)  # the next request is told of the gap
         events += page.events
         reached = page.reached
         size += sum(len(item.body) for item in page.events)
-        if len(events) >= limit or size >= PAGE_BYTES or reached >= upto:
+        full = len(events) >= limit or size >= PAGE_BYTES
+        if full or reached >= upto or asyncio.get_running_loop().time() > end:
             return Page(events, reached, page.head)
         step = next_limit(page.events, step)
-
-
-async def _again(service: Service, start: Start) -> Start:
-    """The ground moved under a page: look up anew where its reader goes on."""
-    resume, head = await service.log.history.resume(str(start.id))
-    after = start.after or str(start.id)
-    return Start(EventId(head.epoch, resume.pos), resume.gap or start.gap, after)
 
 
 async def _news(service: Service, channels: Matcher, at: EventId, timeout: float) -> None:

@@ -115,13 +115,13 @@ class PubSub:
             frame = wire.event(self.epoch, item)
             self.position = item.pos
             self.ring.append(item.pos, item.channel, frame)
-            left = None
+            left: list[Subscriber] = []
             for subscriber in self._live.matching(item.channel):
                 if subscriber.offer(item.pos, frame):
                     self.delivered += 1
                 else:
-                    left = [*(left or ()), subscriber]
-            for subscriber in left or ():
+                    left.append(subscriber)
+            for subscriber in left:
                 self._leave(subscriber)
                 # It was live, so it has everything before this event.
                 subscriber.cursor = max(subscriber.cursor, item.pos - 1)

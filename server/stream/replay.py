@@ -17,8 +17,6 @@ from server.stream.subscriber import Subscriber
 
 CHUNK = 256 * 1024
 """Bytes that are taken from ring or log at once: what one client may hold up in memory."""
-CONCURRENT = 4
-"""Pages that are read from the database at the same time; the others wait their turn."""
 
 
 class Replay:
@@ -27,7 +25,6 @@ class Replay:
     def __init__(self, pubsub: PubSub, history: History) -> None:
         self._pubsub = pubsub
         self._history = history
-        self._turn = asyncio.Semaphore(CONCURRENT)
         self.pages = 0
 
     async def feed(self, subscriber: Subscriber) -> bytes:
@@ -65,10 +62,9 @@ class Replay:
         """One page of the log; `None` when the ground has moved under it."""
         before = subscriber.position
         selection = Selection(tuple(subscriber.channels.exact), subscriber.channels.patterns)
-        async with self._turn:
-            page = await self._history.page(
-                selection, subscriber.cursor, self._pubsub.position, subscriber.page
-            )
+        page = await self._history.page(
+            selection, subscriber.cursor, self._pubsub.position, subscriber.page
+        )
         self.pages += 1
         if subscriber.position != before:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from aiohttp import web
@@ -49,8 +50,26 @@ class Service:
             last_event_id = wanted.after
         if last_event_id is not None and (here := self._present(last_event_id)):
             return Start(here)
+        return await self._agreed(lambda: self._look_up(wanted, channels, last_event_id))
+
+    async def again(self, start: Start) -> Start:
+        """Where a reader that had begun at `start` goes on, after the ground has moved under it.
+
+        Raises:
+            ApiError: 503 as `start`.
+        """
+
+        async def look_up() -> Start:
+            resume, head = await self.log.history.resume(str(start.id))
+            at = EventId(head.epoch, resume.pos)
+            return Start(at, resume.gap or start.gap, start.after or str(start.id))
+
+        return await self._agreed(look_up)
+
+    async def _agreed(self, look_up: Callable[[], Awaitable[Start]]) -> Start:
+        """A start in the epoch that this process publishes in: positions of another say nothing."""
         for _ in range(50):
-            start = await self._look_up(wanted, channels, last_event_id)
+            start = await look_up()
             if start.id.epoch == self.pubsub.epoch:
                 return start
             self.log.reader.wake()  # it will find the new epoch, too

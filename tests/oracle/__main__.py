@@ -63,6 +63,7 @@ async def run(place: Path, seed: int, shape: Shape, given: argparse.Namespace) -
             number += 1
             await chaos.round(rng.choices(SERVER_FAULTS, k=given.faults))
             print(f"round {number}: {line(chaos.report)}", flush=True)
+    chaos.audit()
     tell(chaos.report)
     return chaos.report
 

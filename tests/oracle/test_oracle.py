@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.oracle.chaos import Chaos, Shape
 from tests.oracle.faults import CLIENT_FAULTS, SERVER_FAULTS
 from tests.oracle.world import world
@@ -12,6 +14,7 @@ from tests.oracle.world import world
 FAULTS = ("stop", "overtake", "prune", "kill", "prune", "terminate", "crash")
 
 
+@pytest.mark.timeout(120)
 async def test_every_client_has_what_the_log_has_or_was_told_the_gap(place: Path) -> None:
     assert set(FAULTS) == set(SERVER_FAULTS)
     async with world(place, servers=2) as (it, witness):

@@ -32,34 +32,33 @@ TABLES = """
 
 
 class World:
-    """`url`: its database. `postgres` is None where it is somebody else's, and can't be crashed."""
+    """What the faults and the writers work on."""
 
-    def __init__(self, url: str, servers: list[Server], postgres: EmbeddedPostgres | None) -> None:
-        self.url = url
-        self.servers = servers
+    def __init__(self, postgres: EmbeddedPostgres, servers: list[Server]) -> None:
         self.postgres = postgres
-        self.restarts = 0
+        self.servers = servers
 
     async def connect(self, name: str = NAME) -> Connection:
         """A connection of the harness."""
         return await asyncpg.connect(
-            self.url, timeout=5, command_timeout=20, server_settings={"application_name": name}
+            self.postgres.url,
+            timeout=5,
+            command_timeout=20,
+            server_settings={"application_name": name},
         )
 
     async def crash(self) -> None:
         """End Postgres in immediate mode, and wait until its supervisor has it up again."""
-        assert self.postgres is not None
         old = self.postgres.pid
         assert old is not None
         watch = asyncio.create_task(self.postgres.watch())
         try:
             os.kill(old, signal.SIGQUIT)
-            await until(lambda: self.postgres and self.postgres.pid not in (None, old))
+            await until(lambda: self.postgres.pid not in (None, old))
             await until(self._answers)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-        self.restarts += 1
 
     async def _answers(self) -> bool:
         try:
@@ -110,7 +109,7 @@ async def world(
     try:
         names = "abcdefgh"[:servers]
         async with servers_on(postgres.url, place, names, bug) as processes:
-            it = World(postgres.url, processes, postgres)
+            it = World(postgres, processes)
             connection = await it.connect()
             await connection.execute(TABLES)
             await connection.close()
