@@ -92,9 +92,12 @@ async def refuse(
     service: Service, connection: Connection, reason: wire.ByeReason
 ) -> web.StreamResponse:
     """Answer a stream that can't be had with 200 and `bye`: EventSource gives up on any error."""
-    await connection.open()
-    await connection.write(wire.bye(reason, service.streams.retry()))
-    await connection.close()
+    try:
+        await connection.open()
+        await connection.write(wire.bye(reason, service.streams.retry()))
+        await connection.close()
+    except ConnectionError:
+        connection.abort()
     return connection.response
 
 
