@@ -30,7 +30,7 @@ BATCH = 1_000
 IDLE = 1.0
 """Seconds between looks at the outbox when nothing wakes the stamper."""
 LEASE_MS = 400
-POLL = 0.005
+POLL = 0.006
 """Seconds between stamps under the lease: the longer, the larger and so the cheaper."""
 SLOW_POLL = 0.02
 """The same when only a long transaction that began under the lease is waited for."""

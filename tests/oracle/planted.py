@@ -35,7 +35,8 @@ _BY_ID = """
     BEGIN
       WITH batch AS (DELETE FROM tailrace.outbox RETURNING *), stamped AS (
         INSERT INTO tailrace.event (pos, at, channel, type, key, message_id, data)
-        SELECT id, at, channel, type, key, message_id, data FROM batch RETURNING pos
+        SELECT id, at, channel, type, key, coalesce(message_id, gen_random_uuid()), data
+        FROM batch RETURNING pos
       ) SELECT max(pos) INTO hi FROM stamped;
       IF hi IS NOT NULL THEN
         UPDATE tailrace.head SET pos = greatest(pos, hi);
