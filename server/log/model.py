@@ -12,6 +12,10 @@ GapReason = Literal["pruned", "epoch", "ahead", "malformed"]
 FIRST_PAGE = 32
 """Events in a reader's first page of the log, before it is known how large they are."""
 
+MAX_CHANNEL = 200
+"""Characters of a channel's name."""
+
+_CHANNEL = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 _ID = re.compile(r"([0-9a-f]{8})\.(0|[1-9][0-9]{0,18})", re.ASCII)
 _MAX_POSITION = 2**63 - 1
 
@@ -33,6 +37,11 @@ class EventId(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.epoch}.{self.pos}"
+
+
+def is_channel(text: str) -> bool:
+    """Whether `text` names a channel: segments of [A-Za-z0-9_-] joined by dots."""
+    return len(text) <= MAX_CHANNEL and _CHANNEL.fullmatch(text) is not None
 
 
 def parse_id(text: str) -> EventId | None:

@@ -13,6 +13,7 @@ import asyncpg
 
 from server.db.faults import LOST
 from server.errors import INVALID, UNAVAILABLE, ApiError, Issue
+from server.log.model import is_channel
 
 if TYPE_CHECKING:
     from server.db.pool import Pool
@@ -33,7 +34,6 @@ CONTENDED = (
     asyncpg.SerializationError,
 )
 
-_CHANNEL = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PUBLISH = "SELECT tailrace.publish_batch($1, $2, $3, $4, $5, $6)"
 
@@ -80,14 +80,9 @@ def draft(
     return Draft(channel, type_, key, message_id or uuid.uuid4(), message_id is not None, text)
 
 
-def valid_channel(name: str) -> bool:
-    """Whether `name` is a channel: segments of [A-Za-z0-9_-] joined by dots, at most 200."""
-    return len(name) <= 200 and _CHANNEL.fullmatch(name) is not None
-
-
 def _name_faults(channel: str, type_: str, key: str | None) -> list[Issue]:
     issues = []
-    if not valid_channel(channel):
+    if not is_channel(channel):
         message = "segments of [A-Za-z0-9_-] joined by dots, at most 200 characters"
         issues.append(Issue(("channel",), message, "invalid_channel"))
     if not type_ or len(type_) > 100 or _CONTROL.search(type_) or not _encodable(type_):

@@ -10,22 +10,18 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
-MAX_LENGTH = 200
+from server.log.model import MAX_CHANNEL, is_channel
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 _PATTERN = re.compile(r"(([A-Za-z0-9_-]+|\*)\.)*([A-Za-z0-9_-]+|\*|>)", re.ASCII)
 
 T = TypeVar("T")
 
-
-def is_channel(text: str) -> bool:
-    """Whether `text` names one channel."""
-    return len(text) <= MAX_LENGTH and _NAME.fullmatch(text) is not None
+__all__ = ["Index", "Matcher", "covers", "is_channel", "is_pattern"]
 
 
 def is_pattern(text: str) -> bool:
     """Whether `text` is a channel or a pattern of channels."""
-    return len(text) <= MAX_LENGTH and _PATTERN.fullmatch(text) is not None
+    return len(text) <= MAX_CHANNEL and _PATTERN.fullmatch(text) is not None
 
 
 def covers(grant: str, wanted: str) -> bool:
