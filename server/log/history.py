@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from server.log.model import (
     Event,
-    EventId,
     Fork,
     Head,
     Resume,
@@ -174,11 +173,6 @@ class History:
                     low = middle
             found = await connection.fetchval(_FIRST_SINCE, low, head.pos, moment)
         return head.pos if found is None else found - 1
-
-    async def id(self) -> EventId:
-        """The head as an SSE id."""
-        head = await self.head()
-        return EventId(head.epoch, head.pos)
 
 
 def next_limit(events: Sequence[Event], limit: int, target: int = PAGE_BYTES) -> int:

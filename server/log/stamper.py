@@ -68,7 +68,6 @@ class Stamper:
         self._proofs: list[asyncio.Future[None]] = []
         self._epoch = ""
         self._renamed = False
-        self.alive = False
         self.stamped = 0
         self.batches = 0
         self.busy_spells = 0
@@ -113,14 +112,12 @@ class Stamper:
             except LOST as error:
                 log.warning("the stamper lost its connection: %r", error)
             finally:
-                self.alive = False
                 connection.terminate()
 
     async def _work(self, connection: Connection) -> None:
         self._wake.set()  # what was committed while nobody listened
         while True:
             await self._drain(connection)
-            self.alive = True
             if await self._crowded(connection):
                 await self._busy(connection)
             try:
