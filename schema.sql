@@ -1,4 +1,4 @@
--- schema_version: 1
+-- schema_version: 2
 --
 -- Tailrace's side of the database: the event log (schema `tailrace`) and the application's tables
 -- (schema `public`). Idempotent; applied in one transaction by `tailrace migrate`, which reads the
@@ -189,25 +189,35 @@ CREATE OR REPLACE FUNCTION tailrace.body(
     || '","message_id":"' || message_id || '","data":' || data || '}'
 $$;
 
+-- A stamper's word that it polls for so long: until then writers need not notify.
+CREATE OR REPLACE FUNCTION tailrace.promise(lease_ms integer) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE tailrace.lease SET awake_until = clock_timestamp() + lease_ms * interval '1 ms'
+  WHERE awake_until NOT BETWEEN clock_timestamp() + (lease_ms - 100) * interval '1 ms'
+    AND clock_timestamp() + (lease_ms + 100) * interval '1 ms'
+$$;
+
 -- Give positions to what is committed in the outbox: at most `max_rows` and about 8 MB, in order
 -- of id. One autocommit statement at READ COMMITTED. The head's row lock comes first, and each
 -- statement below takes its snapshot after it: so positions become visible densely and in order.
--- With `lease_ms` it promises writers that the caller polls for that long.
+-- With `lease_ms` it extends the caller's promise.
 --
--- Returns what it stamped if that is small, else one row with the last position alone. The rows
--- are sent before the commit: a caller that has stopped reading must not hold up the lock, so
--- they have to fit into any socket's buffer.
-CREATE OR REPLACE FUNCTION tailrace.stamp(max_rows integer, lease_ms integer DEFAULT 0)
-RETURNS TABLE (pos bigint, channel text, key text, body text)
+-- Returns what it stamped, the bodies only if they are small. The rows are sent before the commit:
+-- a caller that has stopped reading must not hold up the lock, so they have to fit into any
+-- socket's buffer.
+DROP FUNCTION IF EXISTS tailrace.stamp(integer, integer);
+CREATE FUNCTION tailrace.stamp(max_rows integer, lease_ms integer DEFAULT 0)
+RETURNS TABLE (epoch text, pos bigint, channel text, key text, body text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   last  bigint;
+  era   text;
   moved bigint;
-  size  bigint;
 BEGIN
   IF NOT EXISTS (SELECT FROM tailrace.outbox) THEN RETURN; END IF;
-  SELECT h.pos INTO last FROM tailrace.head h FOR UPDATE;
+  SELECT h.pos, h.epoch INTO last, era FROM tailrace.head h FOR UPDATE;
+  RETURN QUERY
   WITH batch AS (
     -- Under the lock nobody else deletes and nobody updates: a row's ctid stays its own.
     DELETE FROM tailrace.outbox o
@@ -223,29 +233,21 @@ BEGIN
     SELECT last + row_number() OVER (ORDER BY b.id),
            b.at, b.channel, b.type, b.key, coalesce(b.message_id, gen_random_uuid()), b.data
     FROM batch b
-    RETURNING data
+    RETURNING *
+  ), sized AS (
+    SELECT s.*, sum(octet_length(s.data::text) + coalesce(octet_length(s.key), 0) + 300) OVER ()
+      <= 32000 AS small
+    FROM stamped s
   )
-  SELECT count(*), sum(pg_column_size(data) + 300) INTO moved, size FROM stamped;
+  SELECT era, s.pos, CASE WHEN s.small THEN s.channel::text END, CASE WHEN s.small THEN s.key END,
+         CASE WHEN s.small
+           THEN tailrace.body(s.channel, s.type, s.key, s.at, s.message_id, s.data) END
+  FROM sized s ORDER BY s.pos;
+  GET DIAGNOSTICS moved = ROW_COUNT;
   IF moved = 0 THEN RETURN; END IF;
   UPDATE tailrace.head SET pos = last + moved;
-  IF lease_ms > 0 THEN
-    UPDATE tailrace.lease SET awake_until = clock_timestamp() + lease_ms * interval '1 ms'
-    WHERE awake_until NOT BETWEEN clock_timestamp() + (lease_ms - 100) * interval '1 ms'
-      AND clock_timestamp() + (lease_ms + 100) * interval '1 ms';
-  END IF;
+  IF lease_ms > 0 THEN PERFORM tailrace.promise(lease_ms); END IF;
   PERFORM pg_notify('tailrace', (last + 1) || '-' || (last + moved));
-  IF size <= 32000 THEN  -- compressed, perhaps
-    SELECT sum(octet_length(data::text) + coalesce(octet_length(key), 0) + 300) INTO size
-    FROM tailrace.event WHERE pos > last AND pos <= last + moved;
-  END IF;
-  IF size > 32000 THEN
-    RETURN QUERY SELECT last + moved, NULL, NULL, NULL;
-  ELSE
-    RETURN QUERY
-      SELECT e.pos, e.channel::text, e.key,
-             tailrace.body(e.channel, e.type, e.key, e.at, e.message_id, e.data)
-      FROM tailrace.event e WHERE e.pos > last AND e.pos <= last + moved ORDER BY e.pos;
-  END IF;
 END
 $$;
 
@@ -804,4 +806,4 @@ CREATE INDEX IF NOT EXISTS notifications_unread
 COMMENT ON TABLE public.notifications IS 'tailrace: what a user is told';
 SELECT tailrace.watch('public.notifications', channel => 'user.{user_id}.notifications');
 
-INSERT INTO tailrace.schema_version (version) VALUES (1) ON CONFLICT DO NOTHING;
+INSERT INTO tailrace.schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;

@@ -47,7 +47,7 @@ class Server:
         for line in self._process.stdout:  # ends with the process, or with the last printed line
             if found := re.search(r"http://\S+/demo\?token=\S+", line):
                 self.link = found[0]
-            if "SELECT tailrace.publish" in line:
+            if "api/notifications/stream" in line:
                 break
         if not self.link:
             sys.exit("the server has not printed the link that signs in")

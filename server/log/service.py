@@ -48,7 +48,7 @@ class Log:
             on_look=self._look,
             on_ephemeral=self._announce,
             on_control=lambda _: None,
-            on_epoch=self._new_epoch,
+            on_epoch=self.reader.wake,
         )
 
     async def start(self) -> None:
@@ -83,10 +83,6 @@ class Log:
 
     def _look(self) -> None:
         self.stamper.wake()
-        self.reader.wake()
-
-    def _new_epoch(self) -> None:
-        self.stamper.renew()
         self.reader.wake()
 
     def _announce(self, payload: str) -> None:

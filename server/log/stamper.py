@@ -29,8 +29,13 @@ log = logging.getLogger(__name__)
 BATCH = 1_000
 IDLE = 1.0
 """Seconds between looks at the outbox when nothing wakes the stamper."""
-LEASE_MS = 400
-POLL = 0.006
+LEASE_MS = 1_000
+"""How long a promise to poll holds. Those who have notified before it queue for the one lock that
+NOTIFY takes, and stamps, which notify too, stand in that queue: the promise must outlast it, or the
+next crowd notifies and the queue never ends."""
+LULL = 0.4
+"""Seconds in which a busy stamper must have moved something to stay busy."""
+POLL = 0.005
 """Seconds between stamps under the lease: the longer, the larger and so the cheaper."""
 SLOW_POLL = 0.02
 """The same when only a long transaction that began under the lease is waited for."""
@@ -41,6 +46,7 @@ BUSY_WRITERS = 2
 moment, make it busy."""
 
 _STAMP = "SELECT * FROM tailrace.stamp($1, $2)"
+_PROMISE = "SELECT tailrace.promise($1)"
 _EPOCH = "SELECT tailrace.epoch_check()"
 _MAY_SLEEP = "SELECT tailrace.may_sleep()"
 _WRITERS = "SELECT tailrace.writers()"
@@ -66,8 +72,6 @@ class Stamper:
         self._wake = asyncio.Event()
         self._pokes: deque[float] = deque(maxlen=BUSY_POKES)
         self._proofs: list[asyncio.Future[None]] = []
-        self._epoch = ""
-        self._renamed = False
         self.stamped = 0
         self.batches = 0
         self.busy_spells = 0
@@ -75,11 +79,6 @@ class Stamper:
 
     def wake(self) -> None:
         """An event of this process is committed."""
-        self._wake.set()
-
-    def renew(self) -> None:
-        """A new epoch was begun by hand: the next stamp is to be labelled with it."""
-        self._renamed = True
         self._wake.set()
 
     def poke(self) -> None:
@@ -106,7 +105,7 @@ class Stamper:
                 delay = min(delay * 2, 2.0)
                 continue
             try:
-                self._epoch = await connection.fetchval(_EPOCH)
+                await connection.execute(_EPOCH)
                 delay = 0.05
                 await self._work(connection)
             except LOST as error:
@@ -117,9 +116,9 @@ class Stamper:
     async def _work(self, connection: Connection) -> None:
         self._wake.set()  # what was committed while nobody listened
         while True:
-            await self._drain(connection)
             if await self._crowded(connection):
                 await self._busy(connection)
+            await self._drain(connection)
             try:
                 async with asyncio.timeout(IDLE):
                     await self._wake.wait()
@@ -162,12 +161,14 @@ class Stamper:
 
     async def _poll_under_lease(self, connection: Connection) -> None:
         self.busy_spells += 1
+        # Alone and first: it takes no lock that the crowd holds.
+        await connection.execute(_PROMISE, LEASE_MS)
         loop = asyncio.get_running_loop()
         rows, since = 0, loop.time()
         while True:
             moved = await self._stamp(connection, LEASE_MS)
             rows += moved
-            if loop.time() - since > LEASE_MS / 1000:
+            if loop.time() - since > LULL:
                 if rows < BUSY_POKES:
                     break
                 rows, since = 0, loop.time()
@@ -177,9 +178,6 @@ class Stamper:
                 await self._drain(connection)
 
     async def _stamp(self, connection: Connection, lease: int) -> int:
-        if self._renamed:
-            self._renamed = False
-            self._epoch = await connection.fetchval(_EPOCH)
         try:
             rows = await connection.fetch(_STAMP, BATCH, lease)
         except asyncpg.CheckViolationError:
@@ -188,11 +186,11 @@ class Stamper:
         if not rows:
             return 0
         self.batches += 1
-        if rows[0]["body"] is None:  # much was stamped, up to here: it is to be read
-            self._read(rows[0]["pos"])
+        if rows[0]["body"] is None:  # much was stamped: it is to be read
+            self._read(rows[-1]["pos"])
             return BATCH
         self.stamped += len(rows)
-        self._deliver(self._epoch, [Event(*row) for row in rows])
+        self._deliver(rows[0]["epoch"], [Event(*row[1:]) for row in rows])
         return len(rows)
 
     async def _crowded(self, connection: Connection) -> bool:

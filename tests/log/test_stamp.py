@@ -237,6 +237,23 @@ async def test_a_large_batch_is_moved_in_parts(sql: Sql) -> None:
     assert seen == list(range(2_500))
 
 
+async def test_a_stamp_tells_the_epoch_that_its_events_belong_to(sql: Sql) -> None:
+    for _ in range(2):
+        await publish(sql, 1)
+        new = await sql.fetchval("SELECT tailrace.epoch_new()")
+        (row,) = await sql.fetch("SELECT * FROM tailrace.stamp(10)")
+        assert row["epoch"] == new
+
+
+async def test_a_promise_is_kept_without_a_stamp(sql: Sql, connect: Connect) -> None:
+    """A stamper's own notification waits for the crowd's; its word to the crowd must not."""
+    async with listening(await connect()) as heard:
+        await sql.execute("SELECT tailrace.promise(4500)")
+        assert not await sql.fetchval("SELECT tailrace.may_sleep()")
+        await publish(sql, 1)
+        assert await heard.drain() == []
+
+
 async def test_a_stamp_returns_its_events_or_how_far_it_came(sql: Sql) -> None:
     await publish(sql, "small")
     (row,) = await sql.fetch("SELECT * FROM tailrace.stamp(10)")
@@ -244,5 +261,7 @@ async def test_a_stamp_returns_its_events_or_how_far_it_came(sql: Sql) -> None:
     assert '"small"' in row["body"]
     for _ in range(3):
         await publish(sql, "x" * 1_000_000)
-    (row,) = await sql.fetch("SELECT * FROM tailrace.stamp(10)")
-    assert tuple(row) == (4, None, None, None)
+    epoch = await sql.fetchval("SELECT epoch FROM tailrace.head")
+    assert row["epoch"] == epoch
+    rows = await sql.fetch("SELECT * FROM tailrace.stamp(10)")
+    assert [tuple(row) for row in rows] == [(epoch, pos, None, None, None) for pos in (2, 3, 4)]

@@ -29,7 +29,7 @@ EVERY = 5
 _BY_ID = """
     SELECT pg_advisory_xact_lock(1);  -- several servers may be starting
     CREATE OR REPLACE FUNCTION tailrace.stamp(max_rows integer, lease_ms integer DEFAULT 0)
-    RETURNS TABLE (pos bigint, channel text, key text, body text) LANGUAGE plpgsql AS $$
+    RETURNS TABLE (epoch text, pos bigint, channel text, key text, body text) LANGUAGE plpgsql AS $$
     #variable_conflict use_column
     DECLARE hi bigint;
     BEGIN
@@ -41,7 +41,7 @@ _BY_ID = """
       IF hi IS NOT NULL THEN
         UPDATE tailrace.head SET pos = greatest(pos, hi);
         PERFORM pg_notify('tailrace', '1-' || hi);
-        RETURN QUERY SELECT hi, NULL::text, NULL::text, NULL::text;
+        RETURN QUERY SELECT NULL::text, hi, NULL::text, NULL::text, NULL::text;
       END IF;
     END $$"""
 
