@@ -1,4 +1,4 @@
--- schema_version: 2
+-- schema_version: 3
 --
 -- Tailrace's side of the database: the event log (schema `tailrace`) and the application's tables
 -- (schema `public`). Idempotent; applied in one transaction by `tailrace migrate`, which reads the
@@ -755,7 +755,8 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['users', 'sessions', 'notifications'] LOOP
+  FOREACH name IN ARRAY ARRAY['users', 'sessions', 'api_keys', 'notifications', 'posts', 'contacts']
+  LOOP
     IF to_regclass('public.' || name) IS NOT NULL
       AND coalesce(obj_description(to_regclass('public.' || name), 'pg_class'), '')
         NOT LIKE 'tailrace:%' THEN
@@ -776,6 +777,10 @@ CREATE TABLE IF NOT EXISTS public.users (
   created_at    timestamptz NOT NULL DEFAULT now(),
   updated_at    timestamptz NOT NULL DEFAULT now()
 );
+ALTER TABLE public.users
+  ADD COLUMN IF NOT EXISTS password_hash text,  -- argon2id; without one nobody signs in by password
+  ADD COLUMN IF NOT EXISTS email_verified boolean NOT NULL DEFAULT false,
+  ADD COLUMN IF NOT EXISTS image text;
 CREATE UNIQUE INDEX IF NOT EXISTS users_email ON public.users (lower(email));
 COMMENT ON TABLE public.users IS 'tailrace: accounts';
 
@@ -793,6 +798,23 @@ CREATE TABLE IF NOT EXISTS public.sessions (
 CREATE INDEX IF NOT EXISTS sessions_user ON public.sessions (user_id);
 COMMENT ON TABLE public.sessions IS 'tailrace: sign-ins';
 
+CREATE TABLE IF NOT EXISTS public.api_keys (
+  id           text PRIMARY KEY DEFAULT replace(gen_random_uuid()::text, '-', ''),
+  user_id      text NOT NULL REFERENCES public.users ON DELETE CASCADE,
+  name         text NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
+  start        text NOT NULL,  -- the key's first characters: enough to tell it from others
+  key_hash     bytea NOT NULL UNIQUE CHECK (length(key_hash) = 32),
+  scopes       text[] NOT NULL,
+  channels     text[] NOT NULL DEFAULT '{}',
+  rate_count   integer NOT NULL DEFAULT 1000 CHECK (rate_count > 0),
+  rate_seconds integer NOT NULL DEFAULT 10 CHECK (rate_seconds > 0),
+  expires_at   timestamptz,
+  last_used_at timestamptz,
+  created_at   timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS api_keys_user ON public.api_keys (user_id);
+COMMENT ON TABLE public.api_keys IS 'tailrace: keys of servers';
+
 CREATE TABLE IF NOT EXISTS public.notifications (
   id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   user_id    text NOT NULL REFERENCES public.users ON DELETE CASCADE,
@@ -806,4 +828,35 @@ CREATE INDEX IF NOT EXISTS notifications_unread
 COMMENT ON TABLE public.notifications IS 'tailrace: what a user is told';
 SELECT tailrace.watch('public.notifications', channel => 'user.{user_id}.notifications');
 
-INSERT INTO tailrace.schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;
+CREATE INDEX IF NOT EXISTS notifications_user ON public.notifications (user_id, id DESC);
+
+CREATE TABLE IF NOT EXISTS public.posts (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  author_id  text NOT NULL REFERENCES public.users ON DELETE CASCADE,
+  title      text NOT NULL CHECK (length(title) BETWEEN 1 AND 200),
+  content    text NOT NULL CHECK (length(content) BETWEEN 1 AND 50000),
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS posts_author ON public.posts (author_id, id DESC);
+COMMENT ON TABLE public.posts IS 'tailrace: posts';
+SELECT tailrace.watch('public.posts', channel => 'posts');
+
+CREATE TABLE IF NOT EXISTS public.contacts (
+  id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name          text NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
+  email         text NOT NULL CHECK (length(email) BETWEEN 3 AND 320),
+  message       text NOT NULL CHECK (length(message) BETWEEN 10 AND 10000),
+  created_at    timestamptz NOT NULL DEFAULT now(),
+  -- The hand-over by SMTP, if there is one: done, or when it is tried next.
+  mailed_at     timestamptz,
+  mail_attempts integer NOT NULL DEFAULT 0,
+  mail_at       timestamptz NOT NULL DEFAULT now(),
+  mail_error    text
+);
+CREATE INDEX IF NOT EXISTS contacts_to_mail ON public.contacts (mail_at) WHERE mailed_at IS NULL;
+COMMENT ON TABLE public.contacts IS 'tailrace: the contact form';
+-- On table.public.contacts, which admins may read.
+SELECT tailrace.watch('public.contacts', columns => '{id,name,email,message,created_at}');
+
+INSERT INTO tailrace.schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;
