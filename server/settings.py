@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.errors import StartError
 
 MIB = 1024 * 1024
+
+_RATE = re.compile(r"([0-9]{1,7})/([0-9]{1,6})s", re.ASCII)
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Rate(NamedTuple):
+    """So many `requests` in any `seconds`; written `10/10s`."""
+
+    requests: int
+    seconds: int
+
+    def __str__(self) -> str:
+        return f"{self.requests}/{self.seconds}s"
+
+
+def _rate(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = _RATE.fullmatch(value)
+    if match is None or not (int(match[1]) and int(match[2])):
+        msg = "a rate is requests/seconds such as 10/10s"
+        raise ValueError(msg)
+    return Rate(int(match[1]), int(match[2]))
+
+
+RateText = Annotated[Rate, BeforeValidator(_rate)]
 
 
 class Settings(BaseSettings):
@@ -34,7 +63,16 @@ class Settings(BaseSettings):
     database_direct_url: str | None = Field(None, alias="DATABASE_DIRECT_URL")
     host: str = Field("127.0.0.1", alias="HOST")
     port: int = Field(8080, alias="PORT", ge=0, le=65535)
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), alias="CORS_ORIGINS")
+    redis_url: str | None = Field(None, alias="REDIS_URL")
+    """Where rate limits are counted together by all processes; without it each counts its own."""
+    region: str | None = Field(None, alias="REGION", max_length=100)
+    cors_origins: Names = Field((), alias="CORS_ORIGINS")
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field((), alias="TRUSTED_PROXIES")
+    """Whose `X-Forwarded-For` is believed: addresses and networks, comma-separated."""
+    smtp_url: str | None = Field(None, alias="SMTP_URL")
+    """Where contact messages are handed over: `smtp://user:password@host:587`, or `smtps://…`."""
+    contact_to: str | None = Field(None, alias="CONTACT_TO", max_length=320)
+    contact_from: str | None = Field(None, alias="CONTACT_FROM", max_length=320)
 
     data: Path = Field(Path(".tailrace"), alias="TAILRACE_DATA")
     secret: str | None = Field(None, alias="TAILRACE_SECRET", min_length=32)
@@ -42,6 +80,12 @@ class Settings(BaseSettings):
     migrate: Literal["on", "off"] = Field("on", alias="TAILRACE_MIGRATE")
     limits: Literal["on", "off"] = Field("on", alias="TAILRACE_LIMITS")
     loop: Literal["uvloop", "asyncio"] = Field("uvloop", alias="TAILRACE_LOOP")
+    rate_forms: RateText = Field(Rate(10, 10), alias="TAILRACE_RATE_FORMS")
+    """Public forms (contact, sign-up), by client address."""
+    rate_auth: RateText = Field(Rate(30, 60), alias="TAILRACE_RATE_AUTH")
+    """Sign-in and everything else under `/api/auth` that changes something, by client address."""
+    rate_writes: RateText = Field(Rate(100, 10), alias="TAILRACE_RATE_WRITES")
+    """Writes of a signed-in user, by account. API keys have a rate of their own."""
     pool_size: int = Field(8, alias="TAILRACE_POOL_SIZE", ge=2, le=200)
 
     heartbeat: float = Field(15.0, alias="TAILRACE_HEARTBEAT", gt=0.05, le=300)
@@ -62,7 +106,7 @@ class Settings(BaseSettings):
     partition_size: int = Field(1_000_000, alias="TAILRACE_PARTITION_SIZE", ge=100)
     """Positions in one partition of the event log."""
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -76,6 +120,24 @@ class Settings(BaseSettings):
             parts = urlsplit(origin)
             if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
                 msg = f"{origin!r} is not an origin such as https://app.example.com"
+                raise ValueError(msg)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+            msg = "must start with redis://, rediss:// or unix://"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+                msg = "must be smtp://host:port or smtps://host:port"
                 raise ValueError(msg)
         return value
 
@@ -97,6 +159,9 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         if self.database_direct_url and not self.database_url:
             msg = "DATABASE_DIRECT_URL is set but DATABASE_URL is not: set both"
+            raise ValueError(msg)
+        if self.smtp_url and not (self.contact_to and self.contact_from):
+            msg = "SMTP_URL is set but CONTACT_TO or CONTACT_FROM is not: set all three"
             raise ValueError(msg)
         return self
 
