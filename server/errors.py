@@ -27,6 +27,8 @@ INVALID = Kind("invalid", 400, "Invalid input")
 UNAUTHORIZED = Kind("unauthorized", 401, "Unauthorized")
 FORBIDDEN = Kind("forbidden", 403, "Forbidden")
 NOT_FOUND = Kind("not-found", 404, "Not found")
+CONFLICT = Kind("conflict", 409, "Conflict")
+PRECONDITION = Kind("precondition-failed", 412, "Precondition failed")
 METHOD = Kind("method-not-allowed", 405, "Method not allowed")
 TIMEOUT = Kind("timeout", 408, "Request timeout")
 TOO_LARGE = Kind("too-large", 413, "Payload too large")
@@ -44,6 +46,8 @@ TABLE: dict[int, Kind] = {
         NOT_FOUND,
         METHOD,
         TIMEOUT,
+        CONFLICT,
+        PRECONDITION,
         TOO_LARGE,
         MEDIA_TYPE,
         RATE,
@@ -65,7 +69,7 @@ class Issue:
 class ApiError(Exception):
     """An answer in the error form; raised by handlers, rendered by the middleware.
 
-    `headers` are added to the answer (`Retry-After`, `Allow`, …).
+    `headers` are added to the answer (`Retry-After`, `Allow`, …), `more` to its body.
     """
 
     def __init__(
@@ -75,12 +79,14 @@ class ApiError(Exception):
         *,
         issues: tuple[Issue, ...] = (),
         headers: dict[str, str] | None = None,
+        more: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(detail or kind.error)
         self.kind = kind
         self.detail = detail
         self.issues = issues
         self.headers = headers or {}
+        self.more = more or {}
 
 
 def invalid(path: str, message: str, code: str = "invalid") -> ApiError:
@@ -93,6 +99,7 @@ def problem(
     request_id: str,
     detail: str | None = None,
     issues: tuple[Issue, ...] = (),
+    more: dict[str, Any] | None = None,
 ) -> bytes:
     """Render the error form: an `application/problem+json` body (RFC 9457)."""
     body: dict[str, Any] = {
@@ -108,5 +115,6 @@ def problem(
             {"path": list(issue.path), "message": issue.message, "code": issue.code}
             for issue in issues
         ]
+    body |= more or {}
     body["request_id"] = request_id
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()

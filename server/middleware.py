@@ -55,7 +55,7 @@ async def error_form(request: web.Request, handler: Handler) -> web.StreamRespon
 
 def _answer(request: web.Request, error: ApiError) -> web.Response:
     return web.Response(
-        body=problem(error.kind, request[REQUEST_ID], error.detail, error.issues),
+        body=problem(error.kind, request[REQUEST_ID], error.detail, error.issues, error.more),
         status=error.kind.status,
         content_type="application/problem+json",
         headers={**error.headers, "Cache-Control": "no-store"},

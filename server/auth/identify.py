@@ -15,8 +15,11 @@ from server.keys import POOL, SETTINGS
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
+PRINCIPAL = web.RequestKey("principal", Principal)
+
+
 async def identify(request: web.Request) -> Principal:
-    """Who makes this request.
+    """Who makes this request; looked up once.
 
     A cookie that is not (or no longer) a session's is anonymous, so that public pages stay
     public; a bearer token that is not valid is an error of the program that sent it.
@@ -24,6 +27,13 @@ async def identify(request: web.Request) -> Principal:
     Raises:
         ApiError: 401 for an invalid Authorization header.
     """
+    known = request.get(PRINCIPAL)
+    if known is None:
+        known = request[PRINCIPAL] = await _identify(request)
+    return known
+
+
+async def _identify(request: web.Request) -> Principal:
     header = request.headers.get("Authorization")
     if header is not None:
         return await _bearer(request, header)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["anonymous", "user", "key"]
+Kind = Literal["anonymous", "user", "key", "token"]
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Nobody, a signed-in user, or the holder of an API key.
+    """Nobody, a signed-in user, or the holder of an API key or of a stream token.
 
-    `patterns`: channels that a key lists. `scopes`: what a key may do. `expires`: Unix time.
+    `patterns`: channels that a key or token lists. `scopes`: what a key may do. `expires`: Unix
+    time. `rate`: a key's own, requests and seconds; `None` is no limit. `user_id` of a key or
+    token is nobody's: they act for themselves.
     """
 
     kind: Kind = "anonymous"
@@ -24,6 +26,9 @@ class Principal:
     scopes: frozenset[str] = frozenset()
     expires: float | None = None
     by_cookie: bool = False
+    session_id: str | None = None
+    key_id: str | None = None
+    rate: tuple[int, int] | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -36,8 +41,11 @@ class Principal:
         return self.is_admin or "publish" in self.scopes
 
 
+SCOPES = frozenset({"publish", "read", "notify", "webhooks"})
+"""What an API key may be allowed: to publish events, read channels, notify users, and administer
+webhook sources."""
 ANONYMOUS = Principal()
 BOOTSTRAP = Principal(
-    kind="key", name="bootstrap", patterns=(">",), scopes=frozenset({"publish", "read", "notify"})
+    kind="key", name="bootstrap", key_id="bootstrap", patterns=(">",), scopes=SCOPES
 )
 """The holder of `TAILRACE_API_KEY`."""

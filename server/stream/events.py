@@ -15,10 +15,11 @@ from server.errors import FORBIDDEN, INVALID, ApiError, Issue
 from server.log.history import PAGE_BYTES, Page, next_limit
 from server.log.model import FIRST_PAGE, Event, EventId, Selection
 from server.log.outbox import Draft, draft
+from server.openapi.reading import check, read_json, read_query
 from server.stream import wire
 from server.stream.handlers import allow, last_event_id
 from server.stream.names import Matcher
-from server.stream.request import WantedHistory, check, from_query, read_json
+from server.stream.request import WantedHistory
 from server.stream.service import SERVICE, Service, Start, selection_of
 from server.stream.subscriber import Subscriber
 
@@ -88,7 +89,7 @@ async def get_events(request: web.Request) -> web.Response:
     `next` is where the next page starts (`after=`); a `gap` says as in a stream that events
     between `after` and `resumed` are missing.
     """
-    wanted = from_query(WantedHistory, request)
+    wanted = read_query(WantedHistory, request)
     await allow(request, wanted.channel)
     service = request.app[SERVICE]
     channels = Matcher(wanted.channel)

@@ -12,11 +12,12 @@ from server.auth.principal import Principal
 from server.db.faults import LOST
 from server.errors import FORBIDDEN, UNAVAILABLE, ApiError
 from server.keys import SETTINGS
+from server.openapi.reading import read_query
 from server.stream import wire
 from server.stream.channels import readable
 from server.stream.connection import Connection, drive
 from server.stream.names import Matcher
-from server.stream.request import Wanted, from_body, from_query
+from server.stream.request import Wanted, from_body
 from server.stream.service import OPENED, SERVICE, Service
 from server.stream.streams import Stream
 from server.stream.subscriber import Subscriber
@@ -28,7 +29,7 @@ MAX_ID_LENGTH = 200
 
 async def get_stream(request: web.Request) -> web.StreamResponse:
     """GET and HEAD: channels and start in the query."""
-    return await _stream(request, from_query(Wanted, request))
+    return await _stream(request, read_query(Wanted, request))
 
 
 async def post_stream(request: web.Request) -> web.StreamResponse:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self, TypeVar
@@ -15,18 +13,16 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
-from server.errors import INVALID, MEDIA_TYPE, TIMEOUT, ApiError, Issue
 from server.log.model import parse_id
+from server.openapi.reading import check, read_json
 from server.stream.names import is_pattern
 
 MAX_CHANNELS = 128
 MAX_REWIND = 10_000
-BODY_TIMEOUT = 20.0
 
 _AGO = re.compile(r"([0-9]{1,6})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -113,20 +109,6 @@ class WantedHistory(Wanted):
 W = TypeVar("W", bound=Wanted)
 
 
-def from_query(model: type[W], request: web.Request) -> W:
-    """Read a query string; `channel` may stand in it many times, everything else once.
-
-    Raises:
-        ApiError: 400 with all issues.
-    """
-    values: dict[str, Any] = {"channel": request.query.getall("channel", [])}
-    for name in request.query:
-        if name != "channel":
-            given = request.query.getall(name)
-            values[name] = given[0] if len(given) == 1 else given
-    return check(model, values)
-
-
 async def from_body(model: type[W], request: web.Request) -> W:
     """Read a JSON body, for lists too long for an address; `channels` may stand for `channel`.
 
@@ -137,46 +119,3 @@ async def from_body(model: type[W], request: web.Request) -> W:
     if isinstance(body, dict) and "channels" in body and "channel" not in body:
         body["channel"] = body.pop("channels")
     return check(model, body)
-
-
-M = TypeVar("M", bound=BaseModel)
-
-
-def check(model: type[M], values: Any) -> M:
-    """Validate, with every fault in the answer.
-
-    Raises:
-        ApiError: 400.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        issues = tuple(
-            Issue(fault["loc"], fault["msg"].removeprefix("Value error, "), fault["type"])
-            for fault in error.errors(include_url=False)
-        )
-        raise ApiError(INVALID, issues=issues) from None
-
-
-async def read_json(request: web.Request) -> Any:
-    """The request's JSON body.
-
-    Raises:
-        ApiError: 400, 408, 413 or 415.
-    """
-    if request.content_type != "application/json":
-        raise ApiError(MEDIA_TYPE, "the body must be application/json")
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            raw = await request.read()
-    except TimeoutError:
-        raise ApiError(TIMEOUT, f"the body took longer than {BODY_TIMEOUT:g} s") from None
-    try:
-        return json.loads(raw, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        message = f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else "not JSON"
-        raise ApiError(INVALID, issues=(Issue((), message, "invalid_json"),)) from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)

@@ -1,0 +1,61 @@
+"""Who may call a route: declared with it, checked before its handler, told in the document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from server.auth.identify import forbid_foreign_origin, identify, unauthorized
+from server.auth.principal import Principal
+from server.errors import FORBIDDEN, ApiError
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A rule: `allows(principal)`; `sentence` says whom, `schemes` by what they may show it."""
+
+    sentence: str
+    allows: Callable[[Principal], bool]
+    schemes: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether everybody may, so that nobody has to say who they are."""
+        return not self.schemes
+
+
+SESSION = ("session", "bearer")
+KEY = ("session", "bearer", "apiKey")
+
+ANYONE = Access("Everybody.", lambda _: True)
+SIGNED_IN = Access("A signed-in user.", lambda who: who.kind == "user", SESSION)
+ADMIN = Access("A signed-in admin.", lambda who: who.is_admin, SESSION)
+
+
+def scope(name: str) -> Access:
+    """Admins, and API keys with this scope."""
+    return Access(
+        f"An admin, or an API key with the scope `{name}`.",
+        lambda who: who.is_admin or name in who.scopes,
+        KEY,
+    )
+
+
+async def admit(request: web.Request, access: Access, method: str) -> Principal:
+    """Who asks, if they may.
+
+    Raises:
+        ApiError: 401 without credentials, 403 with, or for another site's page.
+    """
+    who = await identify(request)
+    if not access.allows(who):
+        if who.kind == "anonymous":
+            raise unauthorized("this needs credentials")
+        raise ApiError(FORBIDDEN, f"not open to you. {access.sentence}")
+    if method not in SAFE:
+        forbid_foreign_origin(request, who)
+    return who

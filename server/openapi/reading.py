@@ -1,0 +1,108 @@
+"""From a request to checked values: path, query and JSON body, with every fault in the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import types
+import typing
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from server.errors import INVALID, MEDIA_TYPE, NOT_FOUND, TIMEOUT, ApiError, Issue
+
+BODY_TIMEOUT = 20.0
+"""Seconds within which a JSON body must have come."""
+MAX_BODY = 1024 * 1024
+"""Bytes of a JSON body, where a route says nothing else."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def check(model: type[M], values: Any) -> M:
+    """Validate, with every fault in the answer.
+
+    Raises:
+        ApiError: 400.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        issues = tuple(
+            Issue(fault["loc"], fault["msg"].removeprefix("Value error, "), fault["type"])
+            for fault in error.errors(include_url=False)
+        )
+        raise ApiError(INVALID, issues=issues) from None
+
+
+def read_path(model: type[M], request: web.Request) -> M:
+    """The variable parts of the path. What cannot be an id names nothing.
+
+    Raises:
+        ApiError: 404.
+    """
+    try:
+        return model.model_validate(dict(request.match_info))
+    except ValidationError:
+        raise ApiError(NOT_FOUND) from None
+
+
+def read_query(model: type[M], request: web.Request) -> M:
+    """The query string: a parameter that is a list may stand in it many times, others once.
+
+    Raises:
+        ApiError: 400 with all issues.
+    """
+    query = request.query
+    if not query:
+        return check(model, {})
+    lists = many(model)
+    values: dict[str, Any] = {}
+    for name in query:
+        given = query.getall(name)
+        values[name] = given if name in lists or len(given) > 1 else given[0]
+    return check(model, values)
+
+
+def many(model: type[BaseModel]) -> frozenset[str]:
+    """The names of a model's fields that are lists."""
+    return frozenset(
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if _is_list(field.annotation)
+    )
+
+
+def _is_list(annotation: Any) -> bool:
+    origin = typing.get_origin(annotation)
+    if origin in {types.UnionType, typing.Union}:
+        return any(_is_list(part) for part in typing.get_args(annotation))
+    return origin in {list, tuple}
+
+
+async def read_json(request: web.Request, limit: int = MAX_BODY) -> Any:
+    """The request's JSON body, of at most `limit` bytes.
+
+    Raises:
+        ApiError: 400 (with the place), 408, 413 or 415.
+    """
+    if request.content_type != "application/json":
+        raise ApiError(MEDIA_TYPE, "the body must be application/json")
+    if limit != MAX_BODY:
+        request = request.clone(client_max_size=limit)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            raw = await request.read()
+    except TimeoutError:
+        raise ApiError(TIMEOUT, f"the body took longer than {BODY_TIMEOUT:g} s") from None
+    try:
+        return json.loads(raw, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        message = f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else "not JSON"
+        raise ApiError(INVALID, issues=(Issue((), message, "invalid_json"),)) from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
