@@ -1,4 +1,4 @@
-"""The command line: `tailrace serve`, `migrate`, `sql` and `epoch new`."""
+"""The command line: `tailrace serve`, `migrate`, `sql`, `createuser` and `epoch new`."""
 
 from __future__ import annotations
 
@@ -84,6 +84,19 @@ def sql(statements: str | None) -> None:
     _psql(*(("-c", statements) if statements is not None else ()))
 
 
+@main.command()
+@click.argument("email")
+@click.option("--name", help="What the account is called; else what stands before the @.")
+@click.option("--admin", is_flag=True, help="Make it, or an existing account, an admin.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def createuser(email: str, name: str | None, admin: bool, password_stdin: bool) -> None:
+    """Make an account; the password is asked for."""
+    # It brings pydantic models and argon2, which the other commands need not wait for.
+    from server.accounts import createuser as command  # noqa: PLC0415
+
+    click.echo(command.run(_database(), email, name, admin=admin, stdin=password_stdin))
+
+
 @main.group()
 def epoch() -> None:
     """The epoch of the event log: part of every event id."""
@@ -100,8 +113,8 @@ def _load() -> Settings:
     return settings.load(secret=os.environ.get("TAILRACE_SECRET") or "-" * 32)
 
 
-def _psql(*arguments: str) -> NoReturn:
-    """Become psql: the one that the wheel brings, else the machine's."""
+def _database() -> str:
+    """Yours, or the running server's own."""
     loaded = _load()
     url = loaded.database_direct_url or loaded.database_url or _running(loaded.data)
     if url is None:
@@ -110,6 +123,12 @@ def _psql(*arguments: str) -> NoReturn:
             " DATABASE_URL"
         )
         raise StartError(msg)
+    return url
+
+
+def _psql(*arguments: str) -> NoReturn:
+    """Become psql: the one that the wheel brings, else the machine's."""
+    url = _database()
     try:
         program = installed().path("psql")
     except StartError:

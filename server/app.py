@@ -13,19 +13,27 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from server.auth import handlers as auth
+from server import __version__, accounts
+from server.auth.cookies import tell_session
 from server.auth.identify import identify
 from server.dashboard import page
 from server.db.pool import Database, create_pool
 from server.demo import Demo
 from server.guard import cors
+from server.guard.limiter import Limiter
+from server.guard.rates import LIMITER, POLICIES, policies, tell_rate
 from server.keys import BANNER, FATAL, POOL, SETTINGS
+from server.log.catalog import CATALOG
 from server.log.service import Log
 from server.middleware import MIDDLEWARES, tell_request_id
+from server.openapi import serving
+from server.openapi.route import add
 from server.ops import health
+from server.ops.access import ACCESS_LOG, AccessLog
 from server.ops.metrics import CHANNEL as METRICS
 from server.ops.metrics import Metrics
 from server.resources import RESOURCES
+from server.resources.mail import MAILER, Mailer
 from server.settings import Settings
 from server.stream import events, handlers
 from server.stream.channels import readable
@@ -54,8 +62,14 @@ def build(settings: Settings, database: Database, *, demo: bool) -> web.Applicat
     app[BANNER] = []
     app[OPENED] = (METRICS,) if demo else ()
     app[health.READINESS] = health.Readiness()
+    app[POLICIES] = policies(settings)
+    if settings.access_log == "on":
+        app[ACCESS_LOG] = AccessLog()
     app.on_response_prepare.append(tell_request_id)
+    app.on_response_prepare.append(tell_rate)
+    app.on_response_prepare.append(tell_session)
     app.cleanup_ctx.append(_fatal)
+    app.cleanup_ctx.append(_guard)
     app.cleanup_ctx.append(_core)
     if demo:
         app.cleanup_ctx.append(_demo)
@@ -67,17 +81,13 @@ def build(settings: Settings, database: Database, *, demo: bool) -> web.Applicat
 
 
 def _add_routes(app: web.Application) -> None:
-    router = app.router
-    router.add_get("/healthz", health.healthz)
-    router.add_get("/readyz", health.readyz)
-    router.add_get("/api/stream", handlers.get_stream)
-    router.add_post("/api/stream", handlers.post_stream)
-    router.add_get("/api/events", events.get_events)
-    router.add_post("/api/events", events.post_events)
-    auth.add_routes(app)
-    for add_routes in RESOURCES:
-        add_routes(app)
+    add(app, health.healthz, health.readyz)
+    add(app, handlers.get_stream, handlers.post_stream, events.get_events, events.post_events)
+    accounts.add_routes(app)
+    for routes in RESOURCES:
+        add(app, *routes)
     page.add_routes(app, _describe)
+    serving.add_routes(app, version=__version__, events=CATALOG)  # of all that were added above
 
 
 async def _describe(request: web.Request) -> page.PageInfo:
@@ -90,6 +100,15 @@ async def _describe(request: web.Request) -> page.PageInfo:
 async def _fatal(app: web.Application) -> AsyncIterator[None]:
     app[FATAL] = asyncio.get_running_loop().create_future()
     yield
+
+
+async def _guard(app: web.Application) -> AsyncIterator[None]:
+    """What counts requests, and what writes them down."""
+    limiter = app[LIMITER] = Limiter(app[SETTINGS].redis_url)
+    yield
+    await limiter.close()
+    if ACCESS_LOG in app:
+        app[ACCESS_LOG].flush()
 
 
 async def _core(app: web.Application) -> AsyncIterator[None]:
@@ -106,6 +125,9 @@ async def _core(app: web.Application) -> AsyncIterator[None]:
         await log.start()
         tasks.spawn("streams", streams.run)
         tasks.spawn("metrics", Metrics(service).run)
+        if settings.smtp_url:
+            mailer = app[MAILER] = Mailer(pool, settings)
+            tasks.spawn("mail", mailer.run)
         yield
     finally:
         await tasks.stop()

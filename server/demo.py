@@ -10,13 +10,14 @@ import asyncio
 import hmac
 import math
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
 
 from server.auth import sessions
 from server.errors import FORBIDDEN, ApiError
-from server.log.outbox import draft
+from server.log.catalog import CATALOG
 
 if TYPE_CHECKING:
     from server.db.pool import Pool
@@ -40,6 +41,20 @@ _NOTIFY = """
       ('Watch a table of yours', 'SELECT tailrace.watch(''…'', channel => ''public.…'')')
     ) AS v (title, body)
     WHERE NOT EXISTS (SELECT FROM public.notifications WHERE user_id = $1)"""
+
+
+class Measurement(BaseModel):
+    """What a river's gauge reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    level_m: float = Field(description="Metres.")
+    flow_m3s: float = Field(description="Cubic metres a second.")
+
+
+MEASUREMENT = CATALOG.published(
+    "measurement", "public.demo", Measurement, "A river's gauge, once a second (with --demo)"
+)
 
 
 class Demo:
@@ -88,10 +103,10 @@ class Demo:
         tick = 0
         while True:
             await asyncio.sleep(PERIOD)
-            await log.outbox.publish([draft("public.demo", "measurement", _measure(tick), "river")])
+            await log.outbox.publish([MEASUREMENT.draft(_measure(tick), key="river")])
             tick += 1
 
 
-def _measure(tick: int) -> dict[str, Any]:
+def _measure(tick: int) -> Measurement:
     level = 2.4 + 0.6 * math.sin(tick / 20) + random.uniform(-0.05, 0.05)
-    return {"level_m": round(level, 3), "flow_m3s": round(level * 41.5, 1)}
+    return Measurement(level_m=round(level, 3), flow_m3s=round(level * 41.5, 1))

@@ -33,6 +33,7 @@ METHOD = Kind("method-not-allowed", 405, "Method not allowed")
 TIMEOUT = Kind("timeout", 408, "Request timeout")
 TOO_LARGE = Kind("too-large", 413, "Payload too large")
 MEDIA_TYPE = Kind("unsupported-media-type", 415, "Unsupported media type")
+UNPROCESSABLE = Kind("unprocessable", 422, "Unprocessable entity")
 RATE = Kind("rate", 429, "Too many requests")
 INTERNAL = Kind("internal", 500, "Internal server error")
 UNAVAILABLE = Kind("unavailable", 503, "Service unavailable")
@@ -50,6 +51,7 @@ TABLE: dict[int, Kind] = {
         PRECONDITION,
         TOO_LARGE,
         MEDIA_TYPE,
+        UNPROCESSABLE,
         RATE,
         INTERNAL,
         UNAVAILABLE,

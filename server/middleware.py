@@ -1,10 +1,14 @@
-"""What stands around every handler: the request id, and the one error form (RFC 9457)."""
+"""What stands around every handler: its request id, its line in the log, and the one error form.
+
+docs/http.md tells the whole order, of which a route's own checks are the inner part.
+"""
 
 from __future__ import annotations
 
 import logging
+import random
 import re
-import secrets
+import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -12,6 +16,7 @@ from aiohttp import web
 from server.db.faults import LOST
 from server.errors import INTERNAL, TABLE, TOO_LARGE, UNAVAILABLE, ApiError, Kind, problem
 from server.keys import REQUEST_ID
+from server.ops.access import ACCESS_LOG
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +28,27 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 @web.middleware
 async def request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id: the caller's `X-Request-Id` if it is a plain one, else a new one."""
-    given = request.headers.get("X-Request-Id", "")
-    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    given = request.headers.get("X-Request-Id")
+    if given is None or not _REQUEST_ID.fullmatch(given):
+        given = f"{random.getrandbits(64):016x}"
+    request[REQUEST_ID] = given
     return await handler(request)
+
+
+@web.middleware
+async def access_log(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Note what was answered; outside the error form, so that refusals are noted as they left."""
+    log = request.app.get(ACCESS_LOG)
+    if log is None:
+        return await handler(request)
+    start = time.perf_counter()
+    try:
+        response = await handler(request)
+    except web.HTTPException as answer:  # a redirect
+        log.add(request, answer, time.perf_counter() - start)
+        raise
+    log.add(request, response, time.perf_counter() - start)
+    return response
 
 
 @web.middleware
@@ -69,5 +92,5 @@ async def tell_request_id(request: web.Request, response: web.StreamResponse) ->
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
 
 
-MIDDLEWARES = (request_id, error_form)
+MIDDLEWARES = (request_id, access_log, error_form)
 """In order, the outermost first."""

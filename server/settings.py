@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     api_key: str | None = Field(None, alias="TAILRACE_API_KEY", min_length=32)
     migrate: Literal["on", "off"] = Field("on", alias="TAILRACE_MIGRATE")
     limits: Literal["on", "off"] = Field("on", alias="TAILRACE_LIMITS")
+    access_log: Literal["on", "off"] = Field("on", alias="TAILRACE_ACCESS_LOG")
     loop: Literal["uvloop", "asyncio"] = Field("uvloop", alias="TAILRACE_LOOP")
     rate_forms: RateText = Field(Rate(10, 10), alias="TAILRACE_RATE_FORMS")
     """Public forms (contact, sign-up), by client address."""

@@ -273,7 +273,10 @@ async def served(
     database: Database, *, demo: bool = False, **settings: Any
 ) -> AsyncIterator[Served]:
     """Run the application on `database`; `settings` are fields of `Settings`."""
-    given = {"api_key": KEY, "pool_size": 4, "partition_size": 100_000} | settings
+    given = {
+        "api_key": KEY, "pool_size": 4, "partition_size": 100_000,
+        "secret": "s" * 32, "access_log": "off",
+    } | settings  # fmt: skip
     app = composition.build(load(**given), database, demo=demo)
     # As server/run.py does.
     runner = web.AppRunner(app, handler_cancellation=False, access_log=None, shutdown_timeout=1.0)

@@ -31,6 +31,11 @@ class Principal:
     rate: tuple[int, int] | None = None
 
     @property
+    def label(self) -> str:
+        """Who this is in a log: kind and id, never a name or a secret."""
+        return f"{self.kind}:{self.user_id or self.key_id or ''}".rstrip(":")
+
+    @property
     def is_admin(self) -> bool:
         """Whether this is a user with the role `admin`."""
         return self.kind == "user" and self.role == "admin"

@@ -127,6 +127,13 @@ class History:
         events = [Event(*row) for row in rows]
         return Page(events, events[-1].pos if len(events) == limit else upto, head)
 
+    async def stretch(self, after: int, upto: int) -> Page:
+        """Everything in (`after`, `upto`], whatever its channel."""
+        async with self._turn, self._pool.acquire() as connection:
+            rows = await connection.fetch(_PAGE_ALL, after, upto, upto - after)
+            head = Head(*await connection.fetchrow(_HEAD))  # type: ignore[misc]
+        return Page([Event(*row) for row in rows], upto, head)
+
     async def rewound(self, selection: Selection, count: int, head: Head) -> int:
         """The position after which the last `count` events of the selection follow."""
         if count <= 0:

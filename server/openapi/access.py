@@ -16,22 +16,27 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A rule: `allows(principal)`; `sentence` says whom, `schemes` by what they may show it."""
+    """A rule: `allows(principal)`; `sentence` says whom, `schemes` by what they may show it.
+
+    `optional`: they need not show it; the handler decides what strangers get.
+    """
 
     sentence: str
     allows: Callable[[Principal], bool]
     schemes: tuple[str, ...] = ()
+    optional: bool = False
 
     @property
     def open(self) -> bool:
         """Whether everybody may, so that nobody has to say who they are."""
-        return not self.schemes
+        return self.optional or not self.schemes
 
 
 SESSION = ("session", "bearer")
 KEY = ("session", "bearer", "apiKey")
 
 ANYONE = Access("Everybody.", lambda _: True)
+READERS = Access("Everybody, as far as the channels are open to them.", lambda _: True, KEY, True)
 SIGNED_IN = Access("A signed-in user.", lambda who: who.kind == "user", SESSION)
 ADMIN = Access("A signed-in admin.", lambda who: who.is_admin, SESSION)
 

@@ -6,12 +6,14 @@ The limits are JSON Schema's own words (`pattern`, `maxLength`), so the document
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
 MAX_ID = 2**63 - 1
+EVENT_ID = r"^[0-9a-f]{8}\.(0|[1-9][0-9]{0,18})$"
+"""An SSE id: a position in an epoch."""
 
 
 class Input(BaseModel):
@@ -23,9 +25,10 @@ class Input(BaseModel):
 
 
 class Output(BaseModel):
-    """What a handler answers: names are camelCase on the wire."""
+    """What a handler answers: names are camelCase on the wire, and none is left out."""
 
     model_config = ConfigDict(
+        json_schema_serialization_defaults_required=True,
         extra="forbid",
         frozen=True,
         alias_generator=to_camel,
@@ -58,7 +61,10 @@ Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 
 
 def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:  # within a day of the calendar's ends
+        return value.replace(tzinfo=UTC)
 
 
 def _iso(value: datetime) -> str:
@@ -69,3 +75,28 @@ def _iso(value: datetime) -> str:
 Moment = Annotated[
     datetime, AfterValidator(_utc), PlainSerializer(_iso, return_type=str, when_used="json")
 ]
+
+
+def never_null(schema: dict[str, Any]) -> None:
+    """For the schema of a member that is left out where there is nothing to tell."""
+    schema.pop("default", None)
+    kinds = [kind for kind in schema.pop("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        schema.update(kinds[0])
+
+
+class ServerSentEvent(BaseModel):
+    """One event of a stream, as `text/event-stream` (WHATWG HTML, section 9.2).
+
+    Events of applications are of the type `message`; what the server itself says is named. Blocks
+    of an `id` alone move the reader's position and are no events.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    event: Literal["message", "ready", "gap", "bye"]
+    data: str = Field(json_schema_extra={"contentMediaType": "application/json"})
+    id: str | None = Field(None, pattern=EVENT_ID, json_schema_extra=never_null)
+    retry: int | None = Field(
+        None, ge=0, description="Milliseconds until a reconnect.", json_schema_extra=never_null
+    )

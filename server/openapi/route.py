@@ -40,7 +40,7 @@ class Route:
     `answers`: the model of each status it may answer with (`None`: no body). `rate`: the name of
     its policy (server/guard/rates.py). `headers`: those of its own that a good answer has.
     `media`: the content type of what it answers. `raw`: the handler does everything by itself,
-    and the rest is there for the document.
+    and the rest is there for the document. `unread`: the models of what it reads by itself.
     """
 
     method: str
@@ -57,6 +57,7 @@ class Route:
     media: str
     raw: bool
     models: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
@@ -84,7 +85,7 @@ class Route:
             values["path"] = read_path(models["path"], request)
         if "query" in models:
             values["query"] = read_query(models["query"], request)
-        if "body" in models:
+        if "body" in models and "body" not in self.unread:
             values["body"] = check(models["body"], await read_json(request, self.max_body))
 
 
@@ -102,8 +103,13 @@ def route(
     max_body: int = MAX_BODY,
     media: str = JSON,
     raw: Mapping[str, type[BaseModel]] | None = None,
+    body: type[BaseModel] | None = None,
 ) -> Callable[[Handler], Route]:
-    """Declare a handler's route; see the module. `raw`: the models of one that reads by itself."""
+    """Declare a handler's route; see the module.
+
+    `raw`: the models of a handler that does everything by itself; `body`: that of one that reads
+    its body by itself.
+    """
 
     def declare(handler: Handler) -> Route:
         hints = typing.get_type_hints(handler) if raw is None else {}
@@ -116,6 +122,8 @@ def route(
         for name in ("path", "query", "body"):
             if name in hints:
                 models[name] = hints[name]
+        if body is not None:
+            models["body"] = body
         return Route(
             method=method,
             path=path,
@@ -131,6 +139,7 @@ def route(
             media=media,
             raw=raw is not None,
             models=models,
+            unread=frozenset(() if body is None else ("body",)),
             takes=takes,
         )
 
@@ -145,10 +154,26 @@ def add(app: web.Application, *routes: Route) -> None:
     """Put routes on an application; GET brings HEAD."""
     for item in routes:
         app.setdefault(ROUTES, []).append(item)
+        path = _template(item)
         if item.method == "GET":
-            app.router.add_get(item.path, item.__call__)
+            app.router.add_get(path, item.__call__)
         else:
-            app.router.add_route(item.method, item.path, item.__call__)
+            app.router.add_route(item.method, path, item.__call__)
+
+
+def _template(item: Route) -> str:
+    """The path as aiohttp takes it: a number in it is digits.
+
+    Otherwise `DELETE /posts/{id}` would speak for `/posts/unread` as well: 404 where it is 405.
+    """
+    path = item.path
+    if (model := item.models.get("path")) is not None:
+        for name, about in model.model_fields.items():
+            if about.annotation is int:
+                path = path.replace(
+                    f"{{{about.alias or name}}}", f"{{{about.alias or name}:[0-9]+}}"
+                )
+    return path
 
 
 def answer(

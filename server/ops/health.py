@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Literal
 
 from aiohttp import web
+from pydantic import Field
 
 from server.db.faults import LOST
 from server.errors import UNAVAILABLE, ApiError
+from server.openapi.fields import EVENT_ID, Output
+from server.openapi.route import route
 from server.stream.service import SERVICE
 
 log = logging.getLogger(__name__)
@@ -52,16 +56,31 @@ async def _prove(app: web.Application) -> str:
 READINESS = web.AppKey("readiness", Readiness)
 
 
-async def healthz(_request: web.Request) -> web.Response:
-    """Alive: the process answers."""
-    return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
+class Alive(Output):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
 
 
-async def readyz(request: web.Request) -> web.Response:
-    """Ready: database, listener and stamper, proven; `mode` tells how events get here."""
+class Ready(Output):
+    """Events pass through this process."""
+
+    status: Literal["ready"] = "ready"
+    mode: str = Field(description="How events get here: `notify` or `polling`.")
+    position: str = Field(pattern=EVENT_ID)
+
+
+@route("GET", "/healthz", summary="Alive", tag="Operations", answers={200: Alive})
+async def healthz() -> Alive:
+    """Whether the process answers; touches nothing else."""
+    return Alive()
+
+
+@route("GET", "/readyz", summary="Ready", tag="Operations", answers={200: Ready})
+async def readyz(request: web.Request) -> Ready:
+    """Whether events really pass: database, listener and stamper, proven by a round trip."""
     service = request.app[SERVICE]
     if service.streams.closing:
         raise ApiError(UNAVAILABLE, "shutting down")
     mode = await request.app[READINESS].mode(request.app)
-    body = {"status": "ready", "mode": mode, "position": str(service.pubsub.id)}
-    return web.json_response(body, headers={"Cache-Control": "no-store"})
+    return Ready(mode=mode, position=str(service.pubsub.id))

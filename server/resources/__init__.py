@@ -1,9 +1,13 @@
-"""CRUD resources: one file each, registered here."""
+"""CRUD resources: one file each, with its `ROUTES`; registered here."""
 
-from collections.abc import Callable
+from server.openapi.route import Route
+from server.resources import contact, edge, hello, notifications, posts, profile
 
-from aiohttp import web
-
-from server.resources import notifications
-
-RESOURCES: tuple[Callable[[web.Application], None], ...] = (notifications.add_routes,)
+RESOURCES: tuple[tuple[Route, ...], ...] = (
+    hello.ROUTES,
+    edge.ROUTES,
+    contact.ROUTES,
+    profile.ROUTES,
+    posts.ROUTES,
+    notifications.ROUTES,
+)

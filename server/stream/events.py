@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
-from server.auth.identify import forbid_foreign_origin, identify, unauthorized
-from server.errors import FORBIDDEN, INVALID, ApiError, Issue
+from server.errors import FORBIDDEN, INVALID, UNAUTHORIZED, ApiError, Issue
 from server.log.history import PAGE_BYTES, Page, next_limit
-from server.log.model import FIRST_PAGE, Event, EventId, Selection
+from server.log.model import FIRST_PAGE, Event, EventId, GapReason, Selection
 from server.log.outbox import Draft, draft
-from server.openapi.reading import check, read_json, read_query
+from server.openapi.access import READERS, scope
+from server.openapi.fields import EVENT_ID
+from server.openapi.reading import check, read_json
+from server.openapi.route import answer, route
 from server.stream import wire
-from server.stream.handlers import allow, last_event_id
+from server.stream.handlers import AfterText, ChannelText, SinceText, allow, last_event_id
 from server.stream.names import Matcher
-from server.stream.request import WantedHistory
+from server.stream.request import MAX_CHANNELS, WantedHistory
 from server.stream.service import SERVICE, Service, Start, selection_of
 from server.stream.subscriber import Subscriber
 
@@ -28,17 +31,31 @@ MAX_EVENTS = 1_000
 READ_SECONDS = 1.0
 MAX_BODY = 8 * 1024 * 1024
 
+# What draft() checks, in JSON Schema's words: for the document.
+NAME = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$",
+    "maxLength": 200,
+    "not": {"pattern": r"^ops(\.|$)"},
+    "examples": ["public.hello"],
+}
+LINE = {"type": "string", "pattern": r"^[^\x00-\x1f\x7f]*$"}
+
 
 class NewEvent(BaseModel):
     """One event to publish."""
 
     model_config = ConfigDict(extra="forbid")
 
-    channel: str
-    type: str
-    data: Any
-    key: str | None = None
-    message_id: uuid.UUID | None = None
+    channel: Annotated[str, WithJsonSchema(NAME)]
+    type: Annotated[str, WithJsonSchema(LINE | {"minLength": 1, "maxLength": 100})]
+    data: Any = Field(description="Any JSON, at most 1 MiB, without NUL characters.")
+    key: Annotated[str, WithJsonSchema(LINE | {"maxLength": 512})] | None = Field(
+        None, description="What the event is about."
+    )
+    message_id: uuid.UUID | None = Field(
+        None, description="Makes a repeat within 24 hours harmless."
+    )
 
 
 class Publish(BaseModel):
@@ -49,17 +66,75 @@ class Publish(BaseModel):
     events: list[NewEvent] = Field(min_length=1, max_length=MAX_EVENTS)
 
 
+class Publication(RootModel[NewEvent | Publish]):
+    """One event, or several."""
+
+
+class Published(BaseModel):
+    """What was published."""
+
+    ids: list[uuid.UUID] = Field(description="The message ids, in the order of the events.")
+
+
+class StoredEvent(BaseModel):
+    """One event of the log."""
+
+    id: str = Field(pattern=EVENT_ID)
+    channel: str
+    type: str
+    key: str | None
+    at: datetime = Field(description="When it was published; its place is that of its commit.")
+    message_id: uuid.UUID
+    data: Any
+
+
+class Missing(BaseModel):
+    """Events between `after` and `resumed` are missing: fetch the state again."""
+
+    after: str | None = Field(description="As the request gave it.")
+    resumed: str = Field(pattern=EVENT_ID)
+    reason: GapReason
+
+
+class History(BaseModel):
+    """A page of the log."""
+
+    events: list[StoredEvent]
+    next: str = Field(pattern=EVENT_ID, description="Where the next page starts (`after`).")
+    gap: Missing | None
+
+
+class HistoryWanted(WantedHistory):
+    """A page of history."""
+
+    channel: list[ChannelText] = Field(
+        min_length=1, max_length=MAX_CHANNELS, description="A channel or pattern."
+    )
+    after: AfterText | None = Field(None, description="Resume after this id, or `earliest`.")
+    since: SinceText | None = Field(
+        None, description="Start at a time, or so long ago: `30s`, `10m`, `2h`, `7d`."
+    )
+
+
+@route(
+    "POST",
+    "/api/events",
+    summary="Publish events",
+    tag="Events",
+    answers={200: Published},
+    access=scope("publish"),
+    headers=("Cache-Control",),
+    max_body=MAX_BODY,
+    body=Publication,
+)
 async def post_events(request: web.Request) -> web.Response:
-    """Publish; answers after the commit with the message ids, in the order of the events."""
-    principal = await identify(request)
-    if not principal.may_publish:
-        if principal.kind == "anonymous":
-            raise unauthorized("publishing needs credentials")
-        raise ApiError(FORBIDDEN, "these credentials may not publish")
-    forbid_foreign_origin(request, principal)
+    """One event, or up to 1,000 in one transaction; answers after the commit.
+
+    After a 503 the outcome may be unknown: repeat with the same `message_id`.
+    """
     drafts = _drafts(await read_json(request.clone(client_max_size=MAX_BODY)))
     await request.app[SERVICE].log.outbox.publish(drafts)
-    return web.json_response({"ids": [str(item.message_id) for item in drafts]})
+    return answer(Published(ids=[item.message_id for item in drafts]))
 
 
 def _drafts(body: Any) -> list[Draft]:
@@ -83,21 +158,29 @@ def _drafts(body: Any) -> list[Draft]:
     return drafts
 
 
-async def get_events(request: web.Request) -> web.Response:
-    """History: `{"events":[…],"next":id,"gap":null|{…}}`. With `wait`, a long poll.
+@route(
+    "GET",
+    "/api/events",
+    summary="The history of channels, or a long poll",
+    tag="Events",
+    answers={200: History},
+    access=READERS,
+    errors=(UNAUTHORIZED, FORBIDDEN),
+    headers=("Cache-Control",),
+)
+async def get_events(request: web.Request, query: HistoryWanted) -> web.Response:
+    """The same ids and parameters as a stream's; `wait` (seconds) makes it a long poll.
 
-    `next` is where the next page starts (`after=`); a `gap` says as in a stream that events
-    between `after` and `resumed` are missing.
+    A page may be short, or empty, although more follows: the end is where `next` stays.
     """
-    wanted = read_query(WantedHistory, request)
-    await allow(request, wanted.channel)
+    await allow(request, query.channel)
     service = request.app[SERVICE]
-    channels = Matcher(wanted.channel)
-    start = await service.start(wanted, channels, last_event_id(request))
+    channels = Matcher(query.channel)
+    start = await service.start(query, channels, last_event_id(request))
     loop = asyncio.get_running_loop()
-    end = loop.time() + wanted.wait
+    end = loop.time() + query.wait
     while True:
-        page = await _read(service, selection_of(channels), start.id.pos, wanted.limit)
+        page = await _read(service, selection_of(channels), start.id.pos, query.limit)
         moved = {page.head.epoch, service.pubsub.epoch} != {start.id.epoch}
         if moved or page.head.floor > start.id.pos:
             start = await service.again(start)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Annotated, Any
 
 from aiohttp import web
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from server.auth.identify import identify, unauthorized
 from server.auth.principal import Principal
 from server.db.faults import LOST
-from server.errors import FORBIDDEN, UNAVAILABLE, ApiError
+from server.errors import FORBIDDEN, UNAUTHORIZED, UNAVAILABLE, ApiError
 from server.keys import SETTINGS
-from server.openapi.reading import read_query
+from server.openapi.access import READERS
+from server.openapi.fields import EVENT_ID, ServerSentEvent
+from server.openapi.route import route
 from server.stream import wire
 from server.stream.channels import readable
 from server.stream.connection import Connection, drive
 from server.stream.names import Matcher
-from server.stream.request import Wanted, from_body
+from server.stream.request import MAX_CHANNELS, MAX_REWIND, After, Channel, Since, Wanted, from_body
 from server.stream.service import OPENED, SERVICE, Service
 from server.stream.streams import Stream
 from server.stream.subscriber import Subscriber
@@ -27,14 +31,99 @@ log = logging.getLogger(__name__)
 MAX_ID_LENGTH = 200
 
 
-async def get_stream(request: web.Request) -> web.StreamResponse:
-    """GET and HEAD: channels and start in the query."""
-    return await _stream(request, read_query(Wanted, request))
+def _text(value: Any) -> Any:
+    """A number is a time to pydantic; in a JSON body it is a mistake."""
+    if value is not None and not isinstance(value, str):
+        msg = "an ISO 8601 time, or a number with s, m, h or d"
+        raise ValueError(msg)
+    return value
 
 
+# What these check in Python, in JSON Schema's words: for the document.
+ChannelText = Annotated[
+    Channel,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(([A-Za-z0-9_-]+|\*)\.)*([A-Za-z0-9_-]+|\*|>)$",
+            "maxLength": 200,
+            "examples": ["public.hello", "public.orders.>"],
+        }
+    ),
+]
+AfterText = Annotated[
+    After,
+    WithJsonSchema(
+        {"type": "string", "anyOf": [{"const": "earliest"}, {"pattern": EVENT_ID}]},
+    ),
+]
+SinceText = Annotated[
+    Since,
+    BeforeValidator(_text),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "anyOf": [{"format": "date-time"}, {"pattern": "^[0-9]{1,6}[smhd]$"}],
+            "examples": ["10m", "2026-11-22T16:04:05Z"],
+        }
+    ),
+]
+
+
+class StreamWanted(Wanted):
+    """Channels, and at most one of `after`, `rewind` and `since`; without one, the present."""
+
+    channel: list[ChannelText] = Field(
+        min_length=1, max_length=MAX_CHANNELS, description="A channel or pattern."
+    )
+    after: AfterText | None = Field(None, description="Resume after this id, or `earliest`.")
+    since: SinceText | None = Field(
+        None, description="Start at a time, or so long ago: `30s`, `10m`, `2h`, `7d`."
+    )
+
+
+class StreamBody(StreamWanted):
+    """The same in JSON, where a number is a number."""
+
+    rewind: int | None = Field(None, ge=0, le=MAX_REWIND, strict=True)
+    limit: int | None = Field(None, ge=1, le=1_000_000, strict=True)
+
+
+@route(
+    "GET",
+    "/api/stream",
+    summary="A live stream of channels",
+    tag="Streams",
+    answers={200: ServerSentEvent},
+    access=READERS,
+    errors=(UNAUTHORIZED, FORBIDDEN),
+    headers=("Cache-Control",),
+    media="text/event-stream",
+)
+async def get_stream(request: web.Request, query: StreamWanted) -> web.StreamResponse:
+    """Server-Sent Events: first `ready`, then events as they are committed, without a hole.
+
+    What passes by itself (overload, a shutdown, an id that can't be used) is answered with 200
+    and `bye` or `gap`, as EventSource gives up for good on any other status.
+    """
+    return await _stream(request, query)
+
+
+@route(
+    "POST",
+    "/api/stream",
+    summary="A live stream of many channels",
+    tag="Streams",
+    answers={200: ServerSentEvent},
+    access=READERS,
+    errors=(UNAUTHORIZED, FORBIDDEN),
+    headers=("Cache-Control",),
+    media="text/event-stream",
+    body=StreamBody,
+)
 async def post_stream(request: web.Request) -> web.StreamResponse:
-    """POST: the same in a JSON body."""
-    return await _stream(request, await from_body(Wanted, request))
+    """The same, for lists that are too long for an address."""
+    return await _stream(request, await from_body(StreamBody, request))
 
 
 async def _stream(request: web.Request, wanted: Wanted) -> web.StreamResponse:

@@ -82,6 +82,8 @@ class Wanted(BaseModel):
     rewind: int | None = Field(None, ge=0, le=MAX_REWIND)
     since: Since | None = None
     limit: int | None = Field(None, ge=1, le=1_000_000)
+    # server/auth/identify.py reads it from the address: here it is only known.
+    token: str | None = Field(None, max_length=4_000)
 
     @field_validator("channel", mode="before")
     @classmethod

@@ -1,0 +1,165 @@
+"""The command, as a real process."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from server.auth.passwords import Passwords
+from server.db.pool import Database
+from tests.process import REPOSITORY, ServerProcess, environment
+
+COMMAND = [sys.executable, "-m", "server", "createuser"]
+PASSWORD = "correct horse battery"
+
+
+def settings(database: Database) -> dict[str, str]:
+    return environment({"DATABASE_URL": database.url, "TAILRACE_SECRET": "s" * 32})
+
+
+def command(
+    database: Database, *arguments: str, password: str | None = PASSWORD
+) -> subprocess.CompletedProcess[str]:
+    stdin = [] if password is None else ["--password-stdin"]
+    return subprocess.run(
+        [*COMMAND, *arguments, *stdin],
+        cwd=REPOSITORY,
+        env=settings(database),
+        input="" if password is None else f"{password}\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+async def person(database: Database, email: str) -> asyncpg.Record | None:
+    connection = await asyncpg.connect(database.url)
+    try:
+        return await connection.fetchrow("SELECT * FROM users WHERE email = $1", email)
+    finally:
+        await connection.close()
+
+
+async def test_it_makes_the_first_admin(clean: Database) -> None:
+    done = command(clean, "Ada@Example.com", "--admin", "--name", "Ada")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "made the admin ada@example.com\n"
+    row = await person(clean, "ada@example.com")
+    assert row is not None
+    assert (row["name"], row["role"]) == ("Ada", "admin")
+    passwords = Passwords()
+    assert await passwords.verify(row["password_hash"], PASSWORD)
+    passwords.close()
+
+
+async def test_an_existing_account_is_made_admin_and_may_get_a_password(clean: Database) -> None:
+    assert command(clean, "ada@example.com").stdout == "made the user ada@example.com\n"
+    again = command(clean, "ada@example.com")
+    assert again.returncode == 1
+    assert "there is an account ada@example.com already" in again.stderr
+    before = await person(clean, "ada@example.com")
+    assert before is not None
+    assert (before["name"], before["role"]) == ("ada", "user")
+    assert command(clean, "ADA@example.com", "--admin", password=None).returncode == 0
+    made = await person(clean, "ada@example.com")
+    assert made is not None
+    assert made["role"] == "admin"
+    assert made["password_hash"] == before["password_hash"]
+    assert command(clean, "ada@example.com", "--admin", password="another one").returncode == 0
+    changed = await person(clean, "ada@example.com")
+    assert changed is not None
+    assert changed["password_hash"] != before["password_hash"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "password", "sentence"),
+    [
+        (["ada"], PASSWORD, "the email is not an email address"),
+        (["ada@example.com"], "short", "the password should have at least 8 characters"),
+        (["ada@example.com"], None, "no terminal to ask for a password"),
+        (["ada@example.com", "--name", ""], PASSWORD, "the name should have at least 1 character"),
+    ],
+)
+async def test_bad_input_is_one_sentence(
+    clean: Database, arguments: list[str], password: str | None, sentence: str
+) -> None:
+    done = command(clean, *arguments, password=password)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"tailrace: {sentence}")
+    assert done.stderr.count("\n") == 1
+    assert await person(clean, "ada@example.com") is None
+
+
+async def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(
+    clean: Database,
+) -> None:
+    shown = type_twice(clean)
+    assert PASSWORD.encode() not in shown
+    assert await person(clean, "ada@example.com")
+
+
+def type_twice(database: Database) -> bytes:
+    """Answer both questions on a terminal; what stood on it in the end."""
+    main, terminal = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "ada@example.com"],
+        cwd=REPOSITORY,
+        env=settings(database),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        shown = b""
+        for question in (b"Password: ", b"confirmation: "):
+            while not shown.endswith(question):
+                shown += os.read(main, 1024)
+            os.write(main, f"{PASSWORD}\n".encode())
+        while b"made the user" not in shown:
+            shown += os.read(main, 1024)
+        assert process.wait() == 0
+    os.close(main)
+    return shown
+
+
+def test_without_a_server_or_an_address_it_says_so(place: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "ada@example.com", "--password-stdin"],
+        cwd=REPOSITORY,
+        env=environment({"TAILRACE_DATA": f"{place}/data"}),
+        input=PASSWORD,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("tailrace: no server runs on the data directory")
+
+
+def test_it_finds_the_running_servers_own_postgres(planted: Path) -> None:
+    with ServerProcess(planted) as server:
+        url = server.url
+        done = subprocess.run(
+            [*COMMAND, "ada@example.com", "--admin", "--password-stdin"],
+            cwd=REPOSITORY,
+            env=environment({"TAILRACE_DATA": str(planted / "data")}),
+            input=PASSWORD,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout == "made the admin ada@example.com\n", done.stderr
+        body = {"email": "ada@example.com", "password": PASSWORD}
+        answer = httpx.post(f"{url}/api/auth/sign-in/email", json=body, timeout=15)
+        keys = httpx.get(
+            f"{url}/api/keys", headers={"Authorization": f"Bearer {answer.json()['token']}"}
+        )
+        assert keys.json() == {"keys": []}

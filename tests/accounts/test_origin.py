@@ -1,0 +1,49 @@
+"""Pages of other origins: CSRF, and signing a visitor in as somebody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.db.pool import Database
+from tests.accounts.serving import ADA, PASSWORD, Accounts, accounts, sign_in
+
+OURS = "https://app.example.com"
+EVIL = "https://evil.example"
+
+
+@pytest.mark.parametrize("origin", [EVIL, "null", "http://[", "https://127.0.0.1.evil.example"])
+async def test_a_foreign_page_signs_nobody_in_or_up(server: Accounts, origin: str) -> None:
+    client = server.client(Origin=origin)
+    answer = await client.post("/api/auth/sign-up/email", json=ADA)
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+    await server.ada()
+    assert (await sign_in(client)).status_code == 403
+    assert (await sign_in(server.client(Sec_Fetch_Site="cross-site"))).status_code == 403
+
+
+async def test_a_foreign_page_writes_nothing_with_a_cookie(server: Accounts) -> None:
+    client = await server.ada()
+    change = {"currentPassword": PASSWORD, "newPassword": "battery staple"}
+    for path, body in (
+        ("sign-out", {}), ("revoke-sessions", {}), ("revoke-other-sessions", {}),
+        ("revoke-session", {"token": "x"}), ("change-password", change),
+    ):  # fmt: skip
+        answer = await client.post(f"/api/auth/{path}", json=body, headers={"Origin": EVIL})
+        assert answer.status_code == 403, path
+    assert (await client.get("/api/auth/get-session")).json() is not None
+
+
+async def test_our_own_page_a_listed_origin_and_curl_may(clean: Database) -> None:
+    async with accounts(clean, cors_origins=OURS) as server:
+        await server.ada()
+        for headers in ({"Origin": server.url}, {"Origin": OURS}, {}):
+            client = server.client(**headers)
+            assert (await sign_in(client)).status_code == 200
+            assert (await client.post("/api/auth/sign-out")).status_code == 200
+
+
+async def test_a_bearer_token_is_no_cookie_and_may_come_from_anywhere(server: Accounts) -> None:
+    _, token = await server.sign_in()
+    client = server.client(token, Origin=EVIL)
+    assert (await client.post("/api/auth/revoke-other-sessions")).json() == {"status": True}
