@@ -118,11 +118,18 @@ async def _core(app: web.Application) -> AsyncIterator[None]:
     pubsub = PubSub(settings.ring_bytes)
     log = Log(pool, database.direct, pubsub, settings, tasks)
     limit = settings.max_streams if settings.limits == "on" else None
-    streams = Streams(pubsub, heartbeat=settings.heartbeat, max_streams=limit)
+    streams = Streams(
+        pubsub,
+        heartbeat=settings.heartbeat,
+        deadline=settings.write_deadline,
+        max_streams=limit,
+    )
     service = Service(log, pubsub, streams)
     app[POOL], app[SERVICE] = pool, service
     try:
         await log.start()
+        if settings.takeover == "on":
+            await service.take_over()
         tasks.spawn("streams", streams.run)
         tasks.spawn("metrics", Metrics(service).run)
         if settings.smtp_url:

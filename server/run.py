@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import click
 import uvloop
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from server import __version__, app
 from server.db.embedded import EmbeddedPostgres
@@ -38,6 +39,8 @@ HANDLERS = 1.0
 CLEANUP = 2.5
 POSTGRES = 1.0
 ALARM = 4.2
+MAX_LINE = 32 * 1024
+"""Bytes of a request line: 128 channels of the greatest length fit."""
 # 128, the default, makes three thousand simultaneous connects take half a minute.
 BACKLOG = 4096
 GREETING = r"""SELECT tailrace.publish('public.hello','greeting','{\"n\":1}')"""
@@ -45,6 +48,12 @@ GREETING = r"""SELECT tailrace.publish('public.hello','greeting','{\"n\":1}')"""
 DEFAULT_DATA = Settings.model_fields["data"].default
 
 log = logging.getLogger("tailrace")
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Not what a stranger sent that is no HTTP: it was answered, and must not fill the log."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
 
 
 def serve(settings: Settings, *, demo: bool | None = None) -> int:
@@ -55,6 +64,7 @@ def serve(settings: Settings, *, demo: bool | None = None) -> int:
     """
     # Before there is a loop, SIGTERM ends a start as Ctrl-C does: through `finally`.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
     postgres = None
     if settings.database_url is None:
         postgres = EmbeddedPostgres(settings.data, say=click.echo)
@@ -124,6 +134,7 @@ class Process:
             access_log=None,
             shutdown_timeout=HANDLERS,
             keepalive_timeout=75,
+            max_line_size=MAX_LINE,
         )
         watch = asyncio.create_task(self._watch(), name="postgres")
         try:

@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     migrate: Literal["on", "off"] = Field("on", alias="TAILRACE_MIGRATE")
     limits: Literal["on", "off"] = Field("on", alias="TAILRACE_LIMITS")
     access_log: Literal["on", "off"] = Field("on", alias="TAILRACE_ACCESS_LOG")
+    takeover: Literal["on", "off"] = Field("on", alias="TAILRACE_TAKEOVER")
+    """Whether streams' connections are taken over from aiohttp, as far as it bears that."""
     loop: Literal["uvloop", "asyncio"] = Field("uvloop", alias="TAILRACE_LOOP")
     rate_forms: RateText = Field(Rate(10, 10), alias="TAILRACE_RATE_FORMS")
     """Public forms (contact, sign-up), by client address."""

@@ -279,7 +279,13 @@ async def served(
     } | settings  # fmt: skip
     app = composition.build(load(**given), database, demo=demo)
     # As server/run.py does.
-    runner = web.AppRunner(app, handler_cancellation=False, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        app,
+        handler_cancellation=False,
+        access_log=None,
+        shutdown_timeout=1.0,
+        max_line_size=32 * 1024,
+    )
     await runner.setup()
     running = Served(app, runner)
     try:

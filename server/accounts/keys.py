@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 import asyncpg
 from aiohttp import web
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from server.accounts.ending import end_streams
 from server.accounts.models import Name, Success
@@ -52,7 +52,8 @@ class Rate(Input):
 
 
 class NewKey(Input):
-    """What a new key may do: `read` and channels go together."""
+    """What a new key may do. Its channels limit what it may publish to and, beyond what is open to
+    everybody, what it may read."""
 
     name: Name
     scopes: list[Literal["publish", "read", "notify", "webhooks"]] = Field(
@@ -61,6 +62,13 @@ class NewKey(Input):
     channels: list[Pattern] = Field([], max_length=MAX_CHANNELS)
     rate: Rate = Rate(requests=1000, seconds=10)
     expires_at: Annotated[AwareDatetime, AfterValidator(_ahead)] | None = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if "publish" in self.scopes and not self.channels:
+            msg = "a key that may publish needs channels to publish to; > is all of them"
+            raise ValueError(msg)
+        return self
 
 
 class KeyPath(Input):

@@ -32,7 +32,7 @@ class Contact(Input):
     "POST",
     "/api/contact",
     summary="Send a message to the operators",
-    tag="contact",
+    tag="Contact",
     answers={200: Success},
     rate="forms",
 )

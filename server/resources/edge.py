@@ -18,7 +18,7 @@ class Edge(Output):
     region: str | None
 
 
-@route("GET", "/api/edge", summary="Which region answers", tag="basics", answers={200: Edge})
+@route("GET", "/api/edge", summary="Which region answers", tag="Basics", answers={200: Edge})
 async def edge(request: web.Request) -> Edge:
     """The region in which this process runs."""
     return Edge(region=request.app[SETTINGS].region)

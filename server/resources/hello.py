@@ -17,7 +17,7 @@ class Hello(Output):
 HELLO = Hello()
 
 
-@route("GET", "/api/hello", summary="Say hello", tag="basics", answers={200: Hello})
+@route("GET", "/api/hello", summary="Say hello", tag="Basics", answers={200: Hello})
 async def hello() -> Hello:
     """Always the same; it tells that the server answers, not that its database does."""
     return HELLO

@@ -30,7 +30,7 @@ from server.stream.service import SERVICE
 from server.stream.snapshots import snapshots
 
 PATH = "/api/notifications"
-TAG = "notifications"
+TAG = "Notifications"
 MAX_UNREAD = 100
 """Of the newest unread ones; a snapshot must stay small however many there are."""
 

@@ -42,7 +42,7 @@ class Profile(Output):
     "GET",
     "/api/user/profile",
     summary="The signed-in user",
-    tag="user",
+    tag="User",
     answers={200: Profile},
     access=SIGNED_IN,
 )

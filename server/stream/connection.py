@@ -19,7 +19,7 @@ from aiohttp_sse import EventSourceResponse
 from server.db.faults import LOST
 from server.stream import wire
 from server.stream.replay import Replay
-from server.stream.subscriber import Subscriber
+from server.stream.subscriber import Waiter
 
 SEND_BUFFER = 64 * 1024
 """SO_SNDBUF: a stalled client would otherwise take megabytes of kernel memory."""
@@ -42,6 +42,9 @@ class Response(EventSourceResponse):
 
 class Connection:
     """Writes a stream's bytes, with a deadline for readers that take nothing."""
+
+    paused = False
+    """Its writer waits by itself."""
 
     def __init__(self, request: web.Request, deadline: float) -> None:
         self._request = request
@@ -117,13 +120,13 @@ class Connection:
             waiting += int.from_bytes(queue, sys.byteorder)
         return waiting
 
-    def stalled(self, now: float) -> bool:
+    def stalled(self, now: float, deadline: float) -> bool:
         """Whether nothing of what waits was taken for `deadline` seconds; asked now and then."""
         waiting = self._waiting()
         taken = self.written - waiting
         if self._taken_at is None or waiting == 0 or taken > self._taken:
             self._taken, self._taken_at = taken, now
-        return now - self._taken_at >= self._deadline
+        return now - self._taken_at >= deadline
 
     def abort(self) -> None:
         """Cut the connection without waiting for what is buffered."""
@@ -137,7 +140,7 @@ class Connection:
         await self.response.wait()
 
 
-async def drive(subscriber: Subscriber, connection: Connection, replay: Replay) -> None:
+async def drive(subscriber: Waiter, connection: Connection, replay: Replay) -> None:
     """Move bytes from the subscriber to its connection until the stream ends or the client goes."""
     while True:
         subscriber.wakeup.clear()

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
+from server.auth.identify import identify
+from server.auth.principal import Principal
 from server.errors import FORBIDDEN, INVALID, UNAUTHORIZED, ApiError, Issue
 from server.log.history import PAGE_BYTES, Page, next_limit
 from server.log.model import FIRST_PAGE, Event, EventId, GapReason, Selection
@@ -21,10 +23,10 @@ from server.openapi.reading import check, read_json
 from server.openapi.route import answer, route
 from server.stream import wire
 from server.stream.handlers import AfterText, ChannelText, SinceText, allow, last_event_id
-from server.stream.names import Matcher
+from server.stream.names import Matcher, covers
 from server.stream.request import MAX_CHANNELS, WantedHistory
 from server.stream.service import SERVICE, Service, Start, selection_of
-from server.stream.subscriber import Subscriber
+from server.stream.subscriber import Waiter
 
 MAX_EVENTS = 1_000
 """Events in one publish."""
@@ -132,9 +134,23 @@ async def post_events(request: web.Request) -> web.Response:
 
     After a 503 the outcome may be unknown: repeat with the same `message_id`.
     """
-    drafts = _drafts(await read_json(request.clone(client_max_size=MAX_BODY)))
+    drafts = _drafts(await read_json(request, MAX_BODY))
+    _must_cover(await identify(request), drafts)
     await request.app[SERVICE].log.outbox.publish(drafts)
     return answer(Published(ids=[item.message_id for item in drafts]))
+
+
+def _must_cover(who: Principal, drafts: list[Draft]) -> None:
+    """A key's channels are all that it may publish to, as they are all that it may read.
+
+    Raises:
+        ApiError: 403.
+    """
+    if who.kind != "key":
+        return
+    for channel in {item.channel for item in drafts}:
+        if not any(covers(pattern, channel) for pattern in who.patterns):
+            raise ApiError(FORBIDDEN, f"this key may not publish to {channel}")
 
 
 def _drafts(body: Any) -> list[Draft]:
@@ -218,7 +234,7 @@ async def _read(service: Service, selection: Selection, after: int, limit: int) 
 
 async def _news(service: Service, channels: Matcher, at: EventId, timeout: float) -> None:
     """Wait until an event of the channels is published here, or for `timeout` seconds."""
-    waiter = Subscriber(channels, at, capacity=1)
+    waiter = Waiter(channels, at, capacity=1)
     service.pubsub.register(waiter)
     try:
         async with asyncio.timeout(timeout):

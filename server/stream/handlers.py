@@ -19,12 +19,11 @@ from server.openapi.fields import EVENT_ID, ServerSentEvent
 from server.openapi.route import route
 from server.stream import wire
 from server.stream.channels import readable
-from server.stream.connection import Connection, drive
+from server.stream.connection import Connection
 from server.stream.names import Matcher
+from server.stream.opening import Opening
 from server.stream.request import MAX_CHANNELS, MAX_REWIND, After, Channel, Since, Wanted, from_body
 from server.stream.service import OPENED, SERVICE, Service
-from server.stream.streams import Stream
-from server.stream.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
@@ -145,37 +144,9 @@ async def _stream(request: web.Request, wanted: Wanted) -> web.StreamResponse:
     # Asked again: others may have been admitted while this one looked up its start.
     if start is None or service.streams.refusal:
         return await refuse(service, connection, service.streams.refusal or "overload")
-    subscriber = Subscriber(
-        channels,
-        start.id,
-        capacity=request.app[SETTINGS].stream_buffer,
-        limit=wanted.limit,
-    )
-    stream = Stream(subscriber, connection, principal)
-    with service.streams.opened(stream):
-        subscriber.put(wire.retry(service.streams.retry()))
-        subscriber.put(
-            wire.ready(
-                None if start.gap else start.id,
-                stream.id,
-                wanted.channel,
-                service.streams.heartbeat,
-            )
-        )
-        if start.gap:
-            subscriber.put(wire.gap(start.after, start.id, start.gap))
-        await serve(service, stream)
-    return connection.response
-
-
-async def serve(service: Service, stream: Stream) -> None:
-    """Send the stream's headers and drive it to its end."""
-    try:
-        await stream.connection.open()
-        await drive(stream.subscriber, stream.connection, service.replay)
-        await stream.connection.close()
-    except ConnectionError:
-        stream.connection.abort()  # the client has gone: nothing is left to tell it
+    capacity = request.app[SETTINGS].stream_buffer
+    opening = Opening(service, principal, wanted, channels, start, capacity)
+    return await opening.answer(connection)
 
 
 async def refuse(

@@ -36,6 +36,11 @@ class Ring:
         """The oldest position in it."""
         return next(iter(self._frames), None)
 
+    @property
+    def average(self) -> int:
+        """Bytes of a frame, on average."""
+        return self.size // len(self._frames) if self._frames else 0
+
     def append(self, pos: int, channel: str, frame: bytes) -> None:
         """Add the next frame, dropping the oldest beyond the capacity."""
         self._frames[pos] = (channel, frame)
@@ -97,7 +102,7 @@ class PubSub:
 
     def unregister(self, subscriber: Subscriber) -> None:
         """Forget a subscriber."""
-        self._leave(subscriber)
+        self.leave(subscriber)
         self.subscribers.pop(subscriber, None)
 
     def join(self, subscriber: Subscriber) -> bool:
@@ -122,7 +127,7 @@ class PubSub:
                 else:
                     left.append(subscriber)
             for subscriber in left:
-                self._leave(subscriber)
+                self.leave(subscriber)
                 # It was live, so it has everything before this event.
                 subscriber.cursor = max(subscriber.cursor, item.pos - 1)
         self.published += len(events)
@@ -147,7 +152,8 @@ class PubSub:
             subscriber.cursor = max(subscriber.cursor, self.position)
             subscriber.put(wire.mark(subscriber.position))
 
-    def _leave(self, subscriber: Subscriber) -> None:
+    def leave(self, subscriber: Subscriber) -> None:
+        """Offer a subscriber nothing more: it lags, until it joins again."""
         subscriber.live = False
         for name in subscriber.channels:
             self._live.discard(name, subscriber)

@@ -12,9 +12,16 @@ import asyncio
 from server.log.history import History, Page, next_limit
 from server.log.model import Selection
 from server.stream import wire
+from server.stream.blocks import Blocks
 from server.stream.pubsub import PubSub
 from server.stream.subscriber import Subscriber
 
+CROWD = 4
+"""So many subscribers that read the log at once share what they read."""
+NEAR = 100_000
+"""Positions from the present within which they do: far back a channel's own index is better."""
+LIGHT = 8 * 1024
+"""Bytes of an average frame up to which they do: a block of large events would fill the memory."""
 CHUNK = 256 * 1024
 """Bytes that are taken from ring or log at once: what one client may hold up in memory."""
 
@@ -25,6 +32,8 @@ class Replay:
     def __init__(self, pubsub: PubSub, history: History) -> None:
         self._pubsub = pubsub
         self._history = history
+        self._blocks = Blocks(history)
+        self._reading = 0
         self.pages = 0
 
     async def feed(self, subscriber: Subscriber) -> bytes:
@@ -43,20 +52,53 @@ class Replay:
                     return _hand_out(subscriber, frames)
                 await asyncio.sleep(0)  # it was a long look
                 continue
-            page = await self._page(subscriber)
-            if page is None:
-                continue
-            if page.head.floor > subscriber.cursor:
-                before = subscriber.position
-                subscriber.cursor = page.head.floor
-                return wire.gap(str(before), subscriber.position, "pruned")
-            subscriber.cursor = page.reached
-            subscriber.page = next_limit(page.events, subscriber.page, CHUNK)
-            if page.events:
-                return _hand_out(subscriber, [wire.event(subscriber.epoch, e) for e in page.events])
-            if page.reached < self._pubsub.position:
-                return wire.mark(subscriber.position)  # a client that is cut here starts here
+            self._reading += 1
+            try:
+                data = await self._read(subscriber)
+            finally:
+                self._reading -= 1
+                if not self._reading:
+                    self._blocks.clear()
+            if data is not None:
+                return data
         return b""
+
+    async def _read(self, subscriber: Subscriber) -> bytes | None:
+        """The next bytes from the log; `None`: look again."""
+        if self._shares(subscriber):
+            before = subscriber.position
+            block = await self._blocks.after(before.epoch, before.pos, self._pubsub.position)
+            if subscriber.position != before:
+                return None
+            if block is not None:
+                wanted = subscriber.channels
+                frames = [
+                    item.frame for item in block if item.pos > before.pos and item.channel in wanted
+                ]
+                subscriber.cursor = block[-1].pos
+                return _hand_out(subscriber, frames) if frames else None
+        page = await self._page(subscriber)
+        if page is None:
+            return None
+        if page.head.floor > subscriber.cursor:
+            before = subscriber.position
+            subscriber.cursor = page.head.floor
+            return wire.gap(str(before), subscriber.position, "pruned")
+        subscriber.cursor = page.reached
+        subscriber.page = next_limit(page.events, subscriber.page, CHUNK)
+        if page.events:
+            return _hand_out(subscriber, [wire.event(subscriber.epoch, e) for e in page.events])
+        if page.reached < self._pubsub.position:
+            return wire.mark(subscriber.position)  # a client that is cut here starts here
+        return None
+
+    def _shares(self, subscriber: Subscriber) -> bool:
+        """Whether a subscriber reads with the others."""
+        return (
+            self._reading >= CROWD
+            and self._pubsub.position - subscriber.cursor <= NEAR
+            and self._pubsub.ring.average <= LIGHT
+        )
 
     async def _page(self, subscriber: Subscriber) -> Page | None:
         """One page of the log; `None` when the ground has moved under it."""

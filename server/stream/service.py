@@ -11,7 +11,9 @@ from aiohttp import web
 from server.errors import UNAVAILABLE, ApiError
 from server.log.model import EventId, GapReason, Head, Selection, parse_id
 from server.log.service import Log
+from server.stream import takeover
 from server.stream.names import Matcher
+from server.stream.outbound import Outbound
 from server.stream.pubsub import PubSub
 from server.stream.replay import Replay
 from server.stream.request import Wanted
@@ -32,11 +34,19 @@ class Start:
 class Service:
     """The streams of one process."""
 
+    outbound: Outbound | None = None
+    """What drives streams whose connections are taken over; without it handlers are parked."""
+
     def __init__(self, log: Log, pubsub: PubSub, streams: Streams) -> None:
         self.log = log
         self.pubsub = pubsub
         self.streams = streams
         self.replay = Replay(pubsub, log.history)
+
+    async def take_over(self) -> None:
+        """Take connections over from now on, if this aiohttp bears it."""
+        if await takeover.works():
+            self.outbound = Outbound(self.pubsub, self.replay, self.streams.remove)
 
     async def start(self, wanted: Wanted, channels: Matcher, last_event_id: str | None) -> Start:
         """Decide where a stream begins; `last_event_id` is what a browser came back with.

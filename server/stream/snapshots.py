@@ -21,10 +21,10 @@ from server.stream.handlers import refuse
 from server.stream.names import Matcher
 from server.stream.service import SERVICE
 from server.stream.streams import Stream
-from server.stream.subscriber import Subscriber
+from server.stream.subscriber import Waiter
 
 
-class Watcher(Subscriber):
+class Watcher(Waiter):
     """Takes events as the news that there are some."""
 
     __slots__ = ("stale",)
@@ -47,7 +47,7 @@ class Watcher(Subscriber):
     def news(self) -> None:
         """A snapshot is due."""
         self.stale = True
-        self.wakeup.set()
+        self.touch()
 
 
 async def snapshots(

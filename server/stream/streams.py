@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from server.auth.principal import Principal
 from server.stream import wire
+from server.stream.carrier import Carrier
 from server.stream.connection import Connection
 from server.stream.pubsub import PubSub
 from server.stream.subscriber import Subscriber
@@ -24,7 +25,7 @@ class Stream:
     """One open stream."""
 
     subscriber: Subscriber
-    connection: Connection
+    connection: Connection | Carrier
     principal: Principal
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     opened: float = field(default_factory=time.monotonic)
@@ -34,21 +35,28 @@ class Stream:
 
 
 class Streams:
-    """All open streams; each is in it exactly as long as its handler runs."""
+    """All open streams; each is in it exactly as long as its client is connected.
 
-    def __init__(self, pubsub: PubSub, *, heartbeat: float, max_streams: int | None) -> None:
+    `heartbeat`: seconds of silence that an idle one bears. `deadline`: seconds after which one
+    that takes nothing is cut.
+    """
+
+    def __init__(
+        self, pubsub: PubSub, *, heartbeat: float, deadline: float, max_streams: int | None
+    ) -> None:
         self.pubsub = pubsub
         self.heartbeat = heartbeat
         self.closing = False
+        self._deadline = deadline
         self._max = max_streams
-        self._open: dict[Stream, None] = {}
+        self._open: dict[Subscriber, Stream] = {}
         self._empty = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def __iter__(self) -> Iterator[Stream]:
-        return iter(list(self._open))
+        return iter(list(self._open.values()))
 
     @property
     def refusal(self) -> wire.ByeReason | None:
@@ -63,18 +71,25 @@ class Streams:
         """A reconnection time in ms for one client of the present population."""
         return wire.spread(len(self._open))
 
+    def add(self, stream: Stream) -> None:
+        """Register a stream."""
+        self._open[stream.subscriber] = stream
+        self.pubsub.register(stream.subscriber)
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Forget the stream of a subscriber."""
+        self.pubsub.unregister(subscriber)
+        if self._open.pop(subscriber, None) is not None and not self._open:
+            self._empty.set()
+
     @contextmanager
     def opened(self, stream: Stream) -> Iterator[Stream]:
-        """Register a stream for as long as it is served."""
-        self._open[stream] = None
-        self.pubsub.register(stream.subscriber)
+        """Register a stream for as long as its handler serves it."""
+        self.add(stream)
         try:
             yield stream
         finally:
-            self.pubsub.unregister(stream.subscriber)
-            del self._open[stream]
-            if not self._open:
-                self._empty.set()
+            self.remove(stream.subscriber)
 
     def end(self, stream: Stream, reason: wire.ByeReason) -> None:
         """End one stream after what already waits for it."""
@@ -91,9 +106,9 @@ class Streams:
                 self._look(stream, now, clock)
 
     def _look(self, stream: Stream, now: float, clock: float) -> None:
-        if now - stream.asked >= self.heartbeat:
+        if stream.connection.paused or now - stream.asked >= self.heartbeat:
             stream.asked = now
-            if stream.connection.stalled(now):
+            if stream.connection.stalled(now, self._deadline):
                 stream.connection.abort()  # it has vanished, or takes nothing
         if stream.connection.closed:
             stream.subscriber.end()
@@ -111,7 +126,7 @@ class Streams:
         for stream in self:
             self.end(stream, "shutdown")
         for subscriber in self.pubsub.subscribers:
-            subscriber.wakeup.set()  # long polls answer now
+            subscriber.touch()  # long polls answer now
         self._empty.clear()
         if self._open:
             try:

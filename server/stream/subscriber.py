@@ -16,16 +16,15 @@ from server.stream.names import Matcher
 
 
 class Subscriber:
-    """Not a task and no queue: state, and an event that says that there is something to do.
+    """Not a task and no queue: state. `touch` tells whoever drives its connection to look at it.
 
     `cursor`: every matching event at or below it has been handed out (to the buffer or socket).
     `page`: events that its next page of the log may have.
-    `capacity`: bytes that may wait. `left`: events until the stream ends by itself, if it does.
+    `pending`: frames that wait for its connection. `capacity`: bytes that may wait.
+    `left`: events until the stream ends by itself, if it does.
     """
 
     __slots__ = (
-        "_pending",
-        "_pending_bytes",
         "capacity",
         "channels",
         "cursor",
@@ -35,7 +34,8 @@ class Subscriber:
         "left",
         "live",
         "page",
-        "wakeup",
+        "pending",
+        "pending_bytes",
     )
 
     def __init__(
@@ -54,9 +54,11 @@ class Subscriber:
         self.ended = False
         self.lagged = 0
         self.page = FIRST_PAGE
-        self.wakeup = asyncio.Event()
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
+        self.pending: list[bytes] = []
+        self.pending_bytes = 0
+
+    def touch(self) -> None:
+        """There is something to send, or to catch up with."""
 
     @property
     def position(self) -> EventId:
@@ -67,10 +69,10 @@ class Subscriber:
         """Take a live event. False when the buffer is full: the subscriber lags from here on."""
         if pos <= self.cursor or self.ended:
             return True
-        if self._pending and self._pending_bytes + len(frame) > self.capacity:
+        if self.pending and self.pending_bytes + len(frame) > self.capacity:
             self.live = False
             self.lagged += 1
-            self.wakeup.set()
+            self.touch()
             return False
         self.cursor = pos
         self.put(frame)
@@ -86,27 +88,33 @@ class Subscriber:
 
     def offer_ephemeral(self, frame: bytes) -> None:
         """Take an ephemeral event, or drop it: a busy connection has better to carry."""
-        if self._pending_bytes + len(frame) <= self.capacity // 2:
+        if self.pending_bytes + len(frame) <= self.capacity // 2:
             self.put(frame)
 
     def put(self, frame: bytes) -> None:
         """Add bytes for the connection."""
-        self._pending.append(frame)
-        self._pending_bytes += len(frame)
-        self.wakeup.set()
+        self.pending.append(frame)
+        self.pending_bytes += len(frame)
+        self.touch()
 
-    def take(self) -> bytes:
-        """Everything that waits, joined: events of one tick leave in one write."""
-        if not self._pending:
-            return b""
-        pending, self._pending = self._pending, []
-        self._pending_bytes = 0
-        return pending[0] if len(pending) == 1 else b"".join(pending)
+    def hand_over(self, most: int) -> list[bytes]:
+        """The frames that go next, of `most` bytes together or one that is larger."""
+        pending = self.pending
+        if self.pending_bytes <= most or most == 0:
+            self.pending, self.pending_bytes = [], 0
+            return pending
+        count, size = 1, len(pending[0])
+        while count < len(pending) and size + len(pending[count]) <= most:
+            size += len(pending[count])
+            count += 1
+        self.pending = pending[count:]
+        self.pending_bytes -= size
+        return pending[:count]
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits for the connection."""
-        return not self._pending
+        return not self.pending
 
     def end(self, last: bytes = b"") -> None:
         """End the stream after what waits and `last`."""
@@ -127,3 +135,26 @@ class Subscriber:
         if gap is not None or ahead:
             self.cursor = pos
             self.put(wire.gap(str(before), self.position, gap or "epoch"))
+
+
+class Waiter(Subscriber):
+    """A subscriber that a coroutine waits on: a parked stream, a long poll."""
+
+    __slots__ = ("wakeup",)
+
+    def __init__(
+        self, channels: Matcher, start: EventId, *, capacity: int, limit: int | None = None
+    ) -> None:
+        super().__init__(channels, start, capacity=capacity, limit=limit)
+        self.wakeup = asyncio.Event()
+
+    def touch(self) -> None:
+        """Wake the coroutine."""
+        self.wakeup.set()
+
+    def take(self) -> bytes:
+        """Everything that waits, joined: events of one tick leave in one write."""
+        if not self.pending:
+            return b""
+        pending = self.hand_over(0)
+        return pending[0] if len(pending) == 1 else b"".join(pending)

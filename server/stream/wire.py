@@ -84,6 +84,11 @@ def spread(population: int) -> int:
     return MIN_RETRY + random.randrange(window)
 
 
+def chunk(data: bytes) -> bytes:
+    """`data` as one chunk of a chunked answer (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 def one_line(body: str) -> str:
     """JSON text on one line: a raw line break in it can only stand between tokens."""
     if "\n" in body or "\r" in body:

@@ -63,7 +63,8 @@ class Accounts(Served):
     async def key(self, *scopes: str, **more: Any) -> tuple[str, str]:
         """A new API key's id, and the key."""
         client = await self.admin()
-        body = {"name": "server", "scopes": scopes} | more
+        channels = ["public.>"] if "publish" in scopes else []
+        body = {"name": "server", "scopes": scopes, "channels": channels} | more
         answer = await client.post("/api/keys", json=body)
         assert answer.status_code == 201, answer.text
         return answer.json()["id"], answer.json()["key"]

@@ -64,6 +64,20 @@ async def test_a_key_may_do_what_its_scopes_say(server: Accounts) -> None:
         assert stream.status == status, (channel, status)
 
 
+async def test_a_key_publishes_to_its_channels_alone(server: Accounts) -> None:
+    _, key = await server.key("publish", channels=["shop.*", "public.a"])
+    client = server.client(key)
+    for channel, status in (("shop.a", 200), ("public.a", 200), ("public.b", 403), ("shop", 403)):
+        answer = await client.post("/api/events", json=EVENT | {"channel": channel})
+        assert answer.status_code == status, channel
+    both = {"events": [EVENT, EVENT | {"channel": "user.ada.secret"}]}
+    assert (await client.post("/api/events", json=both)).status_code == 403
+    assert await server.sql("SELECT count(*) FROM tailrace.event WHERE channel LIKE 'user%'") == 0
+    admin = await server.admin()
+    nowhere = await admin.post("/api/keys", json={"name": "x", "scopes": ["publish"]})
+    assert nowhere.status_code == 400
+
+
 async def test_a_key_has_a_rate_of_its_own(server: Accounts) -> None:
     wide = {"requests": 2, "seconds": 600}
     _, key = await server.key("read", channels=["a"], rate=wide)

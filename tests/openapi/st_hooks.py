@@ -32,8 +32,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 
 
 def in_address(query: Any) -> Any:
-    """The parser of requests refuses a line of more than 8 KB, before there is a route."""
-    if not isinstance(query, dict) or len(urlencode(query, doseq=True)) < 7_000:
+    """The parser of requests refuses a line of more than 32 KB, before there is a route."""
+    if not isinstance(query, dict) or len(urlencode(query, doseq=True)) < 30_000:
         return query
     return {
         name: [str(item)[:9] for item in value] if isinstance(value, list) else str(value)[:200]

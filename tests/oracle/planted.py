@@ -76,15 +76,15 @@ def twice() -> None:
 
 def swap() -> None:
     """The last two events of a tick leave in the wrong order."""
-    take = Subscriber.take
+    hand_over = Subscriber.hand_over
 
-    def taking(self: Subscriber) -> bytes:
-        frames = self._pending
+    def handing_over(self: Subscriber, most: int) -> list[bytes]:
+        frames = self.pending
         if len(frames) > 1 and all(b"\ndata: {" in frame for frame in frames[-2:]):
             frames[-2:] = frames[:-3:-1]
-        return take(self)
+        return hand_over(self, most)
 
-    _plant(Subscriber, "take", taking)
+    _plant(Subscriber, "hand_over", handing_over)
 
 
 def by_id() -> None:

@@ -9,6 +9,7 @@ import asyncpg
 
 from server.db.pool import Database
 from server.keys import POOL
+from server.stream.subscriber import Waiter
 from tests.served import Block, Served, Stream, served
 
 PATH = "/api/notifications/stream"
@@ -80,6 +81,7 @@ async def test_another_users_change_is_not_pushed(server: Served) -> None:
     await stream.block()
     pubsub = server.service.pubsub
     (watcher,) = pubsub.subscribers
+    assert isinstance(watcher, Waiter)
     await notify(server, other, "secret")
     await server.settled()
     assert not watcher.wakeup.is_set()

@@ -14,7 +14,7 @@ def connection(monkeypatch: pytest.MonkeyPatch) -> Connection:
     connection = Connection(make_mocked_request("GET", "/"), 10.0)
     monkeypatch.setattr(connection, "_waiting", lambda: WAITING[connection])
     write(connection, 0, 0)
-    assert not connection.stalled(100.0)
+    assert not connection.stalled(100.0, 10.0)
     return connection
 
 
@@ -26,16 +26,16 @@ def write(connection: Connection, size: int, waiting: int) -> None:
 
 async def test_who_takes_nothing_for_the_deadline_is_stalled(connection: Connection) -> None:
     write(connection, 20, 26)  # the chunk's own bytes wait, too
-    assert not connection.stalled(105.0)
+    assert not connection.stalled(105.0, 10.0)
     write(connection, 20, 52)
-    assert connection.stalled(110.0)
+    assert connection.stalled(110.0, 10.0)
 
 
 async def test_who_takes_a_little_is_not(connection: Connection) -> None:
     write(connection, 1_000_000, 1_000_006)
     for now in range(105, 200, 5):
         write(connection, 0, 1_000_000 - now * 100)
-        assert not connection.stalled(float(now))
+        assert not connection.stalled(float(now), 10.0)
 
 
 async def test_who_has_taken_everything_is_not_however_long_it_is_quiet(
@@ -43,4 +43,4 @@ async def test_who_has_taken_everything_is_not_however_long_it_is_quiet(
 ) -> None:
     write(connection, 20, 0)
     for now in (150.0, 500.0, 900.0):
-        assert not connection.stalled(now)
+        assert not connection.stalled(now, 10.0)

@@ -8,7 +8,7 @@ from server.log.model import Event, EventId
 from server.stream import wire
 from server.stream.names import Matcher
 from server.stream.pubsub import PubSub
-from server.stream.subscriber import Subscriber
+from server.stream.subscriber import Waiter
 
 EPOCH = "e" * 8
 WANTED = (["a"], ["b.*"], [">"], ["a", "a", "b.>"])
@@ -22,7 +22,7 @@ def body(pos: int) -> str:
 class Client:
     """What a subscriber's client has received, and what it should have."""
 
-    def __init__(self, subscriber: Subscriber) -> None:
+    def __init__(self, subscriber: Waiter) -> None:
         self.subscriber = subscriber
         self.start = subscriber.cursor
         self.got = b""
@@ -57,7 +57,7 @@ class Streams(RuleBasedStateMachine):
     @rule(wanted=st.sampled_from(WANTED), back=st.integers(0, 30), capacity=st.integers(1, 300))
     def come(self, wanted: list[str], back: int, capacity: int) -> None:
         start = EventId(EPOCH, max(0, len(self.log) - back))
-        subscriber = Subscriber(Matcher(wanted), start, capacity=capacity)
+        subscriber = Waiter(Matcher(wanted), start, capacity=capacity)
         self.pubsub.register(subscriber)
         self.clients.append(Client(subscriber))
 
@@ -91,7 +91,7 @@ class Streams(RuleBasedStateMachine):
     def every_client_has_exactly_its_events_up_to_its_cursor(self) -> None:
         for client in self.clients:
             subscriber = client.subscriber
-            waiting = b"".join(subscriber._pending)
+            waiting = b"".join(subscriber.pending)
             assert client.got + waiting == self.frames(client, subscriber.cursor)
             if subscriber.live:
                 assert client.got + waiting == self.frames(client, len(self.log))
@@ -100,7 +100,7 @@ class Streams(RuleBasedStateMachine):
     def buffers_are_bounded(self) -> None:
         assert self.pubsub.ring.size <= 2_000
         for client in self.clients:
-            waiting = client.subscriber._pending
+            waiting = client.subscriber.pending
             size = sum(map(len, waiting))
             assert size <= client.subscriber.capacity or len(waiting) == 1
 
@@ -115,8 +115,8 @@ Streams.TestCase.settings = settings(max_examples=40, stateful_step_count=40, de
 TestStreams = Streams.TestCase
 
 
-def make(pubsub: PubSub, name: str, cursor: int = 0, capacity: int = 1_000) -> Subscriber:
-    subscriber = Subscriber(Matcher([name]), EventId(EPOCH, cursor), capacity=capacity)
+def make(pubsub: PubSub, name: str, cursor: int = 0, capacity: int = 1_000) -> Waiter:
+    subscriber = Waiter(Matcher([name]), EventId(EPOCH, cursor), capacity=capacity)
     pubsub.register(subscriber)
     return subscriber
 

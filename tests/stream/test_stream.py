@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 import re
 
+from server.db.pool import Database
 from server.keys import POOL
-from tests.served import BEARER, Served, parse
+from tests.served import BEARER, Served, parse, served
 
 
 async def test_a_new_stream_is_retry_and_ready_then_the_mark_of_the_present(
@@ -165,15 +166,29 @@ async def test_a_post_asks_for_the_same_in_json(server: Served) -> None:
     assert await stream.rest() == b""
 
 
-async def test_a_connection_is_used_again_after_its_stream_has_ended(server: Served) -> None:
+async def test_a_parked_connection_is_used_again_after_its_stream_has_ended(
+    clean: Database,
+) -> None:
+    async with served(clean, takeover="off") as server:
+        await server.publish("public.a", 1)
+        await server.settled()
+        stream = await server.open("public.a", after="earliest", limit=1)
+        await stream.rest()
+        await stream.send("GET", "/healthz", {}, b"")
+        assert (stream.status, await stream.rest()) == (200, b'{"status":"ok"}')
+        await stream.send("GET", "/api/stream?channel=public.a&after=earliest", {}, b"")
+        assert [block.data["data"] for block in await stream.messages(1)] == [1]
+
+
+async def test_a_taken_connection_says_that_it_closes_and_does(server: Served) -> None:
     await server.publish("public.a", 1)
     await server.settled()
     stream = await server.open("public.a", after="earliest", limit=1)
-    await stream.rest()
-    await stream.send("GET", "/healthz", {}, b"")
-    assert (stream.status, await stream.rest()) == (200, b'{"status": "ok"}')
-    await stream.send("GET", "/api/stream?channel=public.a&after=earliest", {}, b"")
-    assert [block.data["data"] for block in await stream.messages(1)] == [1]
+    assert stream.headers["connection"] == "close"
+    assert (await stream.messages(1))[0].data["data"] == 1
+    assert await stream.rest() == b""
+    await stream.gone()
+    assert not server.service.streams
 
 
 async def test_an_http_1_0_client_gets_the_stream_unchunked(server: Served) -> None:

@@ -2,13 +2,11 @@ from __future__ import annotations
 
 from server.log.model import EventId
 from server.stream.names import Matcher
-from server.stream.subscriber import Subscriber
+from server.stream.subscriber import Waiter
 
 
-def make(capacity: int = 100, limit: int | None = None, cursor: int = 0) -> Subscriber:
-    subscriber = Subscriber(
-        Matcher(["a"]), EventId("e" * 8, cursor), capacity=capacity, limit=limit
-    )
+def make(capacity: int = 100, limit: int | None = None, cursor: int = 0) -> Waiter:
+    subscriber = Waiter(Matcher(["a"]), EventId("e" * 8, cursor), capacity=capacity, limit=limit)
     subscriber.live = True
     return subscriber
 

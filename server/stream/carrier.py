@@ -1,0 +1,125 @@
+"""The carrier of a stream that was taken over: a transport, and the bytes that it has not taken.
+
+Writes are made at once. What the kernel does not take stays with the transport, which then says
+`pause_writing` on the spot (its high-water mark is 0): from there on the stream is lagging, and
+holds nothing but its position. A large frame is handed over in slices by reference, so that a
+thousand stalled clients share the one copy of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import sys
+import termios
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.stream.outbound import Line
+
+SLICE = 64 * 1024
+"""Bytes given to a transport at once: what asyncio may copy of a frame for a stalled client."""
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Carrier(asyncio.Protocol):
+    """The protocol of one taken connection.
+
+    `paused`: it takes nothing now. `written`: bytes given to the transport so far.
+    """
+
+    __slots__ = (
+        "_rest",
+        "_taken",
+        "_taken_at",
+        "chunked",
+        "line",
+        "paused",
+        "transport",
+        "written",
+    )
+
+    def __init__(self, line: Line, transport: asyncio.Transport, *, chunked: bool) -> None:
+        self.line = line
+        self.transport = transport
+        self.chunked = chunked
+        self.paused = False
+        self.written = 0
+        self._rest: memoryview | None = None
+        self._taken = 0
+        self._taken_at: float | None = None
+        transport.set_write_buffer_limits(high=0)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client has gone."""
+        return self.transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes that are framed already; only when not `paused`."""
+        self.written += len(data)
+        if len(data) <= SLICE:
+            self.transport.write(data)
+        else:
+            self._rest = memoryview(data)
+            self._push()
+
+    def _push(self) -> None:
+        rest = self._rest
+        while rest and not self.paused:
+            self.transport.write(rest[:SLICE])
+            rest = rest[SLICE:]
+        self._rest = rest if rest else None
+        if rest and not self.paused:
+            self.pause_writing()
+
+    def finish(self) -> None:
+        """End the answer and the connection, after what the client has still to take."""
+        if self.chunked and not self.closed:
+            self.transport.write(LAST_CHUNK)
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection without waiting for what is buffered."""
+        self.transport.abort()
+
+    def stalled(self, now: float, deadline: float) -> bool:
+        """Whether nothing of what waits was taken for `deadline` seconds; asked now and then."""
+        waiting = self._waiting()
+        taken = self.written - waiting
+        if self._taken_at is None or waiting == 0 or taken > self._taken:
+            self._taken, self._taken_at = taken, now
+        return now - self._taken_at >= deadline
+
+    def _waiting(self) -> int:
+        """Bytes that the client has not taken yet: of the transport and of the kernel."""
+        waiting = self.transport.get_write_buffer_size()
+        if self._rest is not None:
+            waiting += len(self._rest)
+        sock = self.transport.get_extra_info("socket")
+        with suppress(OSError, ValueError):
+            queue = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+            waiting += int.from_bytes(queue, sys.byteorder)
+        return waiting
+
+    # asyncio.Protocol
+
+    def pause_writing(self) -> None:
+        self.paused = True
+        self.line.outbound.paused(self.line)
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        if self._rest is not None:
+            self._push()
+        if not self.paused:
+            self.line.outbound.touch(self.line)
+
+    def data_received(self, data: bytes) -> None:
+        """A second request on this connection: the answer said that it closes."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._rest = None
+        self.line.outbound.lost(self.line)
