@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from server import __version__, accounts
-from server.auth.cookies import tell_session
 from server.auth.identify import identify
 from server.dashboard import page
 from server.db.pool import Database, create_pool
 from server.demo import Demo
 from server.guard import cors
 from server.guard.limiter import Limiter
-from server.guard.rates import LIMITER, POLICIES, policies, tell_rate
+from server.guard.rates import LIMITER, POLICIES, policies
 from server.keys import BANNER, FATAL, POOL, SETTINGS
 from server.log.catalog import CATALOG
 from server.log.service import Log
-from server.middleware import MIDDLEWARES, tell_request_id
+from server.middleware import MIDDLEWARES, tell
 from server.openapi import serving
 from server.openapi.route import add
 from server.ops import health
@@ -65,9 +64,7 @@ def build(settings: Settings, database: Database, *, demo: bool) -> web.Applicat
     app[POLICIES] = policies(settings)
     if settings.access_log == "on":
         app[ACCESS_LOG] = AccessLog()
-    app.on_response_prepare.append(tell_request_id)
-    app.on_response_prepare.append(tell_rate)
-    app.on_response_prepare.append(tell_session)
+    app.on_response_prepare.append(tell)
     app.cleanup_ctx.append(_fatal)
     app.cleanup_ctx.append(_guard)
     app.cleanup_ctx.append(_core)

@@ -13,8 +13,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from server.auth.cookies import CHANGE, tell_session
 from server.db.faults import LOST
 from server.errors import INTERNAL, TABLE, TOO_LARGE, UNAVAILABLE, ApiError, Kind, problem
+from server.guard.rates import VERDICT, tell_rate
 from server.keys import REQUEST_ID
 from server.ops.access import ACCESS_LOG
 
@@ -26,54 +28,53 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
 @web.middleware
-async def request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id: the caller's `X-Request-Id` if it is a plain one, else a new one."""
+async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Request id, access log and error form around a handler, in this order.
+
+    One middleware, as each is one more coroutine for every request.
+    """
     given = request.headers.get("X-Request-Id")
     if given is None or not _REQUEST_ID.fullmatch(given):
         given = f"{random.getrandbits(64):016x}"
     request[REQUEST_ID] = given
-    return await handler(request)
-
-
-@web.middleware
-async def access_log(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Note what was answered; outside the error form, so that refusals are noted as they left."""
-    log = request.app.get(ACCESS_LOG)
-    if log is None:
-        return await handler(request)
+    lines = request.app.get(ACCESS_LOG)
     start = time.perf_counter()
     try:
         response = await handler(request)
-    except web.HTTPException as answer:  # a redirect
-        log.add(request, answer, time.perf_counter() - start)
-        raise
-    log.add(request, response, time.perf_counter() - start)
+    except web.HTTPException as answer:
+        if answer.status < 400:  # a redirect
+            if lines is not None:
+                lines.add(request, answer, time.perf_counter() - start)
+            raise
+        response = _answer(request, _translated(answer))
+    except Exception as error:
+        response = _answer(request, _fault(request, error))
+    if lines is not None:
+        lines.add(request, response, time.perf_counter() - start)
     return response
 
 
-@web.middleware
-async def error_form(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever is raised into the error form; tell nothing of unknown errors but the id."""
-    try:
-        return await handler(request)
-    except ApiError as error:
-        return _answer(request, error)
-    except web.HTTPRequestEntityTooLarge as error:
-        return _answer(request, ApiError(TOO_LARGE, error.text))
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        kind = TABLE.get(error.status) or Kind("http", error.status, error.reason)
-        kept = {name: value for name, value in error.headers.items() if name != "Content-Type"}
-        kept.pop("Content-Length", None)
-        return _answer(request, ApiError(kind, headers=kept))
-    except LOST as error:
+def _fault(request: web.Request, error: Exception) -> ApiError:
+    """What is told of an error; of an unknown one nothing but the request id."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, LOST):
         log.warning("%s %s: %r (%s)", request.method, request.path, error, request[REQUEST_ID])
-        fault = ApiError(UNAVAILABLE, "the database is not reachable", headers={"Retry-After": "1"})
-        return _answer(request, fault)
-    except Exception:
-        log.exception("%s %s failed (%s)", request.method, request.path, request[REQUEST_ID])
-        return _answer(request, ApiError(INTERNAL))
+        return ApiError(UNAVAILABLE, "the database is not reachable", headers={"Retry-After": "1"})
+    log.error(
+        "%s %s failed (%s)", request.method, request.path, request[REQUEST_ID], exc_info=error
+    )
+    return ApiError(INTERNAL)
+
+
+def _translated(error: web.HTTPException) -> ApiError:
+    """aiohttp's own errors in our form."""
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return ApiError(TOO_LARGE, error.text)
+    kind = TABLE.get(error.status) or Kind("http", error.status, error.reason)
+    kept = {name: value for name, value in error.headers.items() if name != "Content-Type"}
+    kept.pop("Content-Length", None)
+    return ApiError(kind, headers=kept)
 
 
 def _answer(request: web.Request, error: ApiError) -> web.Response:
@@ -85,12 +86,17 @@ def _answer(request: web.Request, error: ApiError) -> web.Response:
     )
 
 
-async def tell_request_id(request: web.Request, response: web.StreamResponse) -> None:
+async def tell(request: web.Request, response: web.StreamResponse) -> None:
     """An `on_response_prepare` signal: streams send their headers before the handler returns."""
+    headers = response.headers
     if identifier := request.get(REQUEST_ID):
-        response.headers["X-Request-Id"] = identifier
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        headers["X-Request-Id"] = identifier
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    if VERDICT in request:
+        tell_rate(request, response)
+    if CHANGE in request:
+        tell_session(request, response)
 
 
-MIDDLEWARES = (request_id, access_log, error_form)
-"""In order, the outermost first."""
+MIDDLEWARES = (envelope,)
+"""In order, the outermost first; `cors.set_up` adds one inside of them."""

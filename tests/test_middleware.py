@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
 from server.errors import INVALID, RATE, ApiError, Issue
-from server.middleware import MIDDLEWARES, tell_request_id
+from server.middleware import MIDDLEWARES, tell
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Ask = Callable[..., Awaitable[tuple[Any, Any]]]
@@ -27,7 +27,7 @@ def ask(aiohttp_client: AiohttpClient) -> Ask:
             return web.json_response({})
 
         app = web.Application(middlewares=MIDDLEWARES, client_max_size=10)
-        app.on_response_prepare.append(tell_request_id)
+        app.on_response_prepare.append(tell)
         app.router.add_get("/", handler)
         app.router.add_post("/", _echo)
         client: TestClient[Any, Any] = await aiohttp_client(app)

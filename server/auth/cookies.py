@@ -40,8 +40,8 @@ def take_back(request: web.Request) -> None:
     request[CHANGE] = Change(None, 0)
 
 
-async def tell_session(request: web.Request, response: web.StreamResponse) -> None:
-    """An `on_response_prepare` signal: set or delete the session's cookie, if that was decided."""
+def tell_session(request: web.Request, response: web.StreamResponse) -> None:
+    """Before the headers of an answer go out: set or delete the session's cookie, if decided."""
     change = request.get(CHANGE)
     if change is None:
         return

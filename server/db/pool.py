@@ -53,11 +53,16 @@ async def create_pool(
     async def init(connection: Connection) -> None:
         await check(connection)
 
+    async def keep(connection: Connection) -> None:
+        """An open transaction has been rolled back by now, and nothing of ours sets a session up:
+        asyncpg's own reset would cost each use a further round trip."""
+
     try:
         return await asyncpg.create_pool(
             database.url,
             min_size=min(2, size),
             max_size=size,
+            reset=keep,
             # A connection closed for idleness would pay connect and check again at the next burst.
             max_inactive_connection_lifetime=0,
             init=init,

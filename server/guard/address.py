@@ -5,6 +5,7 @@ Only `X-Forwarded-For`, and only from proxies in `TRUSTED_PROXIES`: any client c
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 import re
@@ -50,8 +51,10 @@ def client_address(request: web.BaseRequest, trusted: tuple[Network, ...]) -> st
     """The address of the client: `unix` for a unix socket that says no more."""
     peer = request.remote
     address = _parse(peer or "")
-    forwarded = request.headers.getall("X-Forwarded-For", [])
     name = _name(peer, address)
+    if not trusted and "X-Forwarded-For" not in request.headers:
+        return name
+    forwarded = request.headers.getall("X-Forwarded-For", [])
     # Who may open our unix socket is our own proxy, if we have one at all.
     known = bool(trusted) if name == UNIX else _within(address, trusted)
     if not forwarded:
@@ -81,6 +84,7 @@ def limit_key(address: str) -> str:
     return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
 
 
+@functools.lru_cache(maxsize=4096)
 def _name(peer: str | None, address: Address | None) -> str:
     if address is not None:
         return str(address)
@@ -91,6 +95,7 @@ def _within(address: Address | None, networks: tuple[Network, ...]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
+@functools.lru_cache(maxsize=4096)
 def _parse(text: str) -> Address | None:
     """An address in its one form: no port, no zone, and IPv4 as such however it is written."""
     if match := _WITH_PORT.fullmatch(text):

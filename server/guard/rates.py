@@ -62,8 +62,8 @@ def address_of(request: web.Request) -> str:
     return limit_key(client_address(request, request.app[SETTINGS].trusted_proxies))
 
 
-async def tell_rate(request: web.Request, response: web.StreamResponse) -> None:
-    """An `on_response_prepare` signal: the RateLimit fields, on errors as well."""
+def tell_rate(request: web.Request, response: web.StreamResponse) -> None:
+    """Before the headers of an answer go out: its RateLimit fields, on errors as well."""
     verdict = request.get(VERDICT)
     if verdict is not None and verdict.counted:
         response.headers.update(verdict.headers(time.time()))

@@ -6,6 +6,7 @@ A line has no query string (tokens travel there), no cookie and no header but th
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import sys
 import time
@@ -43,10 +44,10 @@ class AccessLog:
         """Note an answered request; of a stream, when it has ended."""
         who = request.get(PRINCIPAL)
         size = response.content_length
-        agent = request.headers.get("User-Agent", "")
+        agent = request.headers.get("User-Agent", "")[:MAX_TEXT]
         self._lines.append(
             f'{{"time":"{self._now()}","id":"{request[REQUEST_ID]}","method":"{request.method}"'
-            f',"path":{_text(request.path)},"status":{response.status}'
+            f',"path":{_text(request.path[:MAX_TEXT])},"status":{response.status}'
             f',"ms":{seconds * 1000:.2f},"bytes":{"null" if size is None else size}'
             f',"client":"{client_address(request, request.app[SETTINGS].trusted_proxies)}"'
             f',"who":{_text(who.label) if who is not None else "null"},"agent":{_text(agent)}}}\n'
@@ -74,9 +75,10 @@ class AccessLog:
         return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
 
 
+@functools.lru_cache(maxsize=1024)
 def _text(value: str) -> str:
     """As JSON, in ASCII: a log line has no control characters, whatever a client sends."""
-    return json.dumps(value[:MAX_TEXT])
+    return json.dumps(value)
 
 
 ACCESS_LOG = web.AppKey("access_log", AccessLog)

@@ -13,7 +13,7 @@ import fcntl
 import sys
 import termios
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from server.stream.outbound import Line
@@ -26,7 +26,8 @@ LAST_CHUNK = b"0\r\n\r\n"
 class Carrier(asyncio.Protocol):
     """The protocol of one taken connection.
 
-    `paused`: it takes nothing now. `written`: bytes given to the transport so far.
+    `paused`: it takes nothing now. `send(data)`: at most `slice` bytes. `written`: bytes given to
+    the transport so far.
     """
 
     __slots__ = (
@@ -36,13 +37,17 @@ class Carrier(asyncio.Protocol):
         "chunked",
         "line",
         "paused",
+        "send",
         "transport",
         "written",
     )
 
+    slice: ClassVar[int] = SLICE
+
     def __init__(self, line: Line, transport: asyncio.Transport, *, chunked: bool) -> None:
         self.line = line
         self.transport = transport
+        self.send = transport.write  # bound once: it is called for each delivery
         self.chunked = chunked
         self.paused = False
         self.written = 0
@@ -60,7 +65,7 @@ class Carrier(asyncio.Protocol):
         """Send bytes that are framed already; only when not `paused`."""
         self.written += len(data)
         if len(data) <= SLICE:
-            self.transport.write(data)
+            self.send(data)
         else:
             self._rest = memoryview(data)
             self._push()
@@ -114,7 +119,7 @@ class Carrier(asyncio.Protocol):
         if self._rest is not None:
             self._push()
         if not self.paused:
-            self.line.outbound.touch(self.line)
+            self.line.touch()
 
     def data_received(self, data: bytes) -> None:
         """A second request on this connection: the answer said that it closes."""

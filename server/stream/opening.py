@@ -55,7 +55,7 @@ class Opening:
         self._greet(Stream(line, carrier, self.principal))
         if not line.ended and self.service.pubsub.join(line):
             line.put(wire.mark(line.position))
-        first = b"".join(line.hand_over(0))
+        first = b"".join(line.hand_over())
         carrier.written += len(first)
         return carrier, first
 

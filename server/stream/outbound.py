@@ -36,8 +36,9 @@ MOST = 256 * 1024
 class Line(Subscriber):
     """The subscriber of a stream that was taken over."""
 
-    __slots__ = ("carrier", "catching", "outbound", "queued")
+    __slots__ = ("carrier", "catching", "outbound")
 
+    parked = False
     carrier: Carrier
 
     def __init__(
@@ -51,13 +52,11 @@ class Line(Subscriber):
     ) -> None:
         super().__init__(channels, start, capacity=capacity, limit=limit)
         self.outbound = outbound
-        self.queued = False
         self.catching = False
 
     def touch(self) -> None:
         """There is something to send, or to catch up with."""
-        if not self.queued:
-            self.outbound.touch(self)
+        self.outbound.touch([self])
 
 
 class Outbound:
@@ -74,50 +73,70 @@ class Outbound:
         self._tasks: set[asyncio.Task[None]] = set()
         # What the line before had to send, and its bytes: the next one's are mostly the same.
         self._same: list[bytes] = []
+        self._size = 0
         self._raw = b""
         self._chunk = b""
+        pubsub.on_waiting = self.touch  # type: ignore[assignment]  # who is not parked is a line
 
-    def touch(self, line: Line) -> None:
-        """Look after this line at the loop's next turn."""
-        if line.queued:
-            return
-        line.queued = True
-        self._queue.append(line)
+    def touch(self, lines: list[Line]) -> None:
+        """Look after these lines at the loop's next turn. Twice does no harm."""
+        self._queue.extend(lines)
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._empty)
 
     def _empty(self) -> None:
+        """Send what waits for the next lines, then see whether they are to end or to catch up.
+
+        Hot: its body runs once for each delivery, so it calls nothing that it can do itself.
+        """
         queue = self._queue
-        for _ in range(min(SLICE, len(queue))):
-            line = queue.popleft()
-            line.queued = False
-            carrier = line.carrier
-            if not carrier.paused:
+        line: Line | None = None
+        try:
+            for _ in range(min(SLICE, len(queue))):
+                line = queue.popleft()
+                carrier = line.carrier
+                if carrier.paused:
+                    continue
                 if line.pending:
-                    self._send(line, carrier)
-                if (line.ended or not line.live) and not line.pending and not carrier.paused:
+                    if line.pending != self._same:
+                        self._join(line)
+                    line.pending = line.pending[len(self._same) :]
+                    line.pending_bytes -= self._size
+                    data = self._chunk if carrier.chunked else self._raw
+                    if len(data) <= carrier.slice:
+                        carrier.written += len(data)
+                        carrier.send(data)
+                    else:
+                        carrier.write(data)
+                if not line.live or line.ended or line.pending:
                     self._go_on(line)
+        except Exception as error:
+            # Whatever is wrong with one, the others get theirs.
+            log.exception("a stream failed, its client has to come again: %r", error)
+            if line is not None:
+                line.carrier.abort()
         if queue:
             asyncio.get_running_loop().call_soon(self._empty)
         else:
             self._scheduled = False
-            self._same, self._raw, self._chunk = [], b"", b""
+            self._same, self._size, self._raw, self._chunk = [], 0, b"", b""
 
-    def _send(self, line: Line, carrier: Carrier) -> None:
-        pending = line.hand_over(MOST)
-        if pending != self._same:
-            self._same = pending
-            self._raw = pending[0] if len(pending) == 1 else b"".join(pending)
-            self._chunk = wire.chunk(self._raw)
-        if self._raw:
-            carrier.write(self._chunk if carrier.chunked else self._raw)
-        if line.pending:
-            self.touch(line)
+    def _join(self, line: Line) -> None:
+        """Make a line's next frames the ones that are joined and framed."""
+        frames = line.first(MOST)
+        self._same = frames
+        self._raw = frames[0] if len(frames) == 1 else b"".join(frames)
+        self._size = len(self._raw)
+        self._chunk = wire.chunk(self._raw) if self._raw else b""
 
     def _go_on(self, line: Line) -> None:
-        """Nothing waits for a line that is not live: it has ended, or is to catch up."""
-        if line.ended:
+        """A line that is not simply live: it has more to send, has ended, or is to catch up."""
+        if line.pending:
+            line.touch()
+        elif line.carrier.paused:
+            pass  # it goes on when there is room again
+        elif line.ended:
             line.carrier.finish()
         elif self._pubsub.join(line):
             line.put(wire.mark(line.position))
@@ -144,7 +163,7 @@ class Outbound:
             carrier.abort()
         finally:
             line.catching = False
-            self.touch(line)
+            self.touch([line])
 
     def paused(self, line: Line) -> None:
         """A connection takes no more: the line lags from here on."""
@@ -155,7 +174,7 @@ class Outbound:
     def lost(self, line: Line) -> None:
         """A connection is gone."""
         line.ended = True
-        line.hand_over(0)
+        line.hand_over()
         self._on_lost(line)
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ it can be joined again. A slow reader loses nothing; it only becomes slower to s
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 from server.log.model import FIRST_PAGE, EventId, GapReason
 from server.stream import wire
@@ -57,6 +58,10 @@ class Subscriber:
         self.pending: list[bytes] = []
         self.pending_bytes = 0
 
+    parked: ClassVar[bool] = True
+    """Whether it is told of each event by `offer` and `touch`; else the pubsub does both itself,
+    for many at once."""
+
     def touch(self) -> None:
         """There is something to send, or to catch up with."""
 
@@ -93,23 +98,26 @@ class Subscriber:
 
     def put(self, frame: bytes) -> None:
         """Add bytes for the connection."""
+        was_idle = not self.pending
         self.pending.append(frame)
         self.pending_bytes += len(frame)
-        self.touch()
+        if was_idle:
+            self.touch()
 
-    def hand_over(self, most: int) -> list[bytes]:
-        """The frames that go next, of `most` bytes together or one that is larger."""
-        pending = self.pending
-        if self.pending_bytes <= most or most == 0:
-            self.pending, self.pending_bytes = [], 0
-            return pending
-        count, size = 1, len(pending[0])
-        while count < len(pending) and size + len(pending[count]) <= most:
-            size += len(pending[count])
+    def first(self, most: int) -> list[bytes]:
+        """The frames that go next: of `most` bytes together, or one that is larger."""
+        if self.pending_bytes <= most:
+            return self.pending
+        count, size = 1, len(self.pending[0])
+        while count < len(self.pending) and size + len(self.pending[count]) <= most:
+            size += len(self.pending[count])
             count += 1
-        self.pending = pending[count:]
-        self.pending_bytes -= size
-        return pending[:count]
+        return self.pending[:count]
+
+    def hand_over(self) -> list[bytes]:
+        """All that waits, which is then taken."""
+        pending, self.pending, self.pending_bytes = self.pending, [], 0
+        return pending
 
     @property
     def idle(self) -> bool:
@@ -156,5 +164,5 @@ class Waiter(Subscriber):
         """Everything that waits, joined: events of one tick leave in one write."""
         if not self.pending:
             return b""
-        pending = self.hand_over(0)
+        pending = self.hand_over()
         return pending[0] if len(pending) == 1 else b"".join(pending)

@@ -7,7 +7,7 @@ oracle has to find every one of them; scenarios.py says how.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from server import run
@@ -18,6 +18,7 @@ from server.log.history import History, Page
 from server.log.model import Event, EventId, GapReason, Selection
 from server.log.reader import Reader
 from server.stream import wire
+from server.stream.outbound import Line, Outbound
 from server.stream.pubsub import PubSub
 from server.stream.service import Service, Start
 from server.stream.subscriber import Subscriber
@@ -64,27 +65,33 @@ def skip() -> None:
 
 def twice() -> None:
     """An event is offered, and put into the buffer once more."""
-    offer = Subscriber.offer
+    offer = PubSub._offer
 
-    def offering(self: Subscriber, pos: int, frame: bytes) -> bool:
-        if pos % EVERY == 0 and self.cursor < pos:
-            self.put(frame)
-        return offer(self, pos, frame)
+    def offering(
+        self: PubSub, pos: int, frame: bytes, matching: Iterable[Subscriber]
+    ) -> list[Subscriber]:
+        matching = list(matching)
+        full = offer(self, pos, frame, matching)
+        if pos % EVERY == 0:
+            for subscriber in matching:
+                if subscriber.pending and subscriber.pending[-1] is frame:
+                    subscriber.put(frame)
+        return full
 
-    _plant(Subscriber, "offer", offering)
+    _plant(PubSub, "_offer", offering)
 
 
 def swap() -> None:
     """The last two events of a tick leave in the wrong order."""
-    hand_over = Subscriber.hand_over
+    join = Outbound._join
 
-    def handing_over(self: Subscriber, most: int) -> list[bytes]:
-        frames = self.pending
+    def joining(self: Outbound, line: Line) -> None:
+        frames = line.pending
         if len(frames) > 1 and all(b"\ndata: {" in frame for frame in frames[-2:]):
             frames[-2:] = frames[:-3:-1]
-        return hand_over(self, most)
+        join(self, line)
 
-    _plant(Subscriber, "hand_over", handing_over)
+    _plant(Outbound, "_join", joining)
 
 
 def by_id() -> None:
