@@ -36,6 +36,11 @@ class Replay:
         self._reading = 0
         self.pages = 0
 
+    @property
+    def shared_reads(self) -> int:
+        """Reads of the log that several subscribers had together."""
+        return self._blocks.reads
+
     async def feed(self, subscriber: Subscriber) -> bytes:
         """The next bytes for a subscriber that is not live.
 

@@ -23,8 +23,14 @@ def pytest_asyncio_loop_factories(
     return {"asyncio": asyncio.new_event_loop}
 
 
+@pytest.fixture(params=["on", "off"], ids=["taken", "parked"])
+def takeover(request: pytest.FixtureRequest) -> str:
+    """Both carriers of a stream must pass the same tests."""
+    return str(request.param)
+
+
 @pytest.fixture
-async def server(clean: Database) -> AsyncIterator[Served]:
+async def server(clean: Database, takeover: str) -> AsyncIterator[Served]:
     """The application with its usual settings."""
-    async with served(clean) as running:
+    async with served(clean, takeover=takeover) as running:
         yield running

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from server.db.pool import Database
 from server.keys import POOL
 from tests.served import BEARER, Served, parse, served
@@ -180,6 +182,7 @@ async def test_a_parked_connection_is_used_again_after_its_stream_has_ended(
         assert [block.data["data"] for block in await stream.messages(1)] == [1]
 
 
+@pytest.mark.parametrize("takeover", ["on"], ids=["taken"])
 async def test_a_taken_connection_says_that_it_closes_and_does(server: Served) -> None:
     await server.publish("public.a", 1)
     await server.settled()
