@@ -135,6 +135,8 @@ async def _core(app: web.Application) -> AsyncIterator[None]:
         yield
     finally:
         await tasks.stop()
+        if service.outbound is not None:
+            await service.outbound.close()
         try:
             async with asyncio.timeout(CLOSE_POOL):
                 await pool.close()

@@ -50,6 +50,10 @@ _PAGE_WINDOW = f"""
 _PAGE_ALL = f"""
     SELECT {COLUMNS} FROM tailrace.event WHERE pos > $1 AND pos <= $2 ORDER BY pos LIMIT $3"""  # noqa: S608
 
+_SIZE = """
+    SELECT coalesce(sum(pg_column_size(data)), 0) FROM tailrace.event
+    WHERE pos > $1 AND pos <= $2"""
+
 _REWIND = """
     SELECT count(*), min(pos) FROM (
       SELECT pos FROM tailrace.event
@@ -127,9 +131,11 @@ class History:
         events = [Event(*row) for row in rows]
         return Page(events, events[-1].pos if len(events) == limit else upto, head)
 
-    async def stretch(self, after: int, upto: int) -> Page:
-        """Everything in (`after`, `upto`], whatever its channel."""
+    async def stretch(self, after: int, upto: int) -> Page | None:
+        """Everything in (`after`, `upto`], whatever its channel; `None` if that is too large."""
         async with self._turn, self._pool.acquire() as connection:
+            if await connection.fetchval(_SIZE, after, upto) > PAGE_BYTES:
+                return None
             rows = await connection.fetch(_PAGE_ALL, after, upto, upto - after)
             head = Head(*await connection.fetchrow(_HEAD))  # type: ignore[misc]
         return Page([Event(*row) for row in rows], upto, head)

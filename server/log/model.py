@@ -104,6 +104,10 @@ def _last_shared(epoch: str, head: Head, history: Sequence[Fork]) -> int | None:
 class Sink(Protocol):
     """Where the reader delivers: the pubsub, seen from below."""
 
+    @property
+    def bearable(self) -> int:
+        """How many events it takes at once without holding up the loop, at least 1."""
+
     def publish(self, events: Sequence[Event]) -> None:
         """Take events; their positions follow each other and what was published before."""
 

@@ -52,7 +52,8 @@ class Reader:
 
     def offer(self, epoch: str, events: Sequence[Event]) -> None:
         """Events just stamped here: delivered at once if they are the next ones."""
-        if epoch == self.epoch and events and events[0].pos <= self.position + 1:
+        next_one = epoch == self.epoch and events and events[0].pos <= self.position + 1
+        if next_one and len(events) <= self._sink.bearable:
             self._deliver(events)
         else:
             self._wake.set()
@@ -81,10 +82,19 @@ class Reader:
             if page.head.epoch != self.epoch or page.head.pos < after or _pruned(page, after):
                 await self._rebase(page.head)
                 continue
-            self._deliver(page.events)
+            await self._deliver_in_slices(page.events)
             self._limit = next_limit(page.events, limit)
             if len(page.events) < limit:
                 return
+
+    async def _deliver_in_slices(self, events: Sequence[Event]) -> None:
+        """What is offered in between is either the next one, or makes this reader look again."""
+        while events:
+            step = self._sink.bearable
+            self._deliver(events[:step])
+            events = events[step:]
+            if events:
+                await asyncio.sleep(0)
 
     def _deliver(self, events: Sequence[Event]) -> None:
         """Publish what is new of `events`. No await: nothing can come in between."""

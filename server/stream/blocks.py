@@ -43,7 +43,7 @@ class Blocks:
     async def after(self, epoch: str, pos: int, upto: int) -> Block | None:
         """The block that holds the position after `pos`, as far as `upto`.
 
-        `None` when the log does not have it whole: pruned, or of another epoch.
+        `None` when it can't be had whole: pruned, of another epoch, or too large.
         """
         low = pos - pos % SIZE
         key = (epoch, low, min(low + SIZE, upto))
@@ -62,6 +62,8 @@ class Blocks:
         try:
             self.reads += 1
             page = await self._history.stretch(low, high)
+            if page is None:
+                return None
             whole = page.head.epoch == epoch and [item.pos for item in page.events] == list(
                 range(low + 1, high + 1)
             )

@@ -13,7 +13,10 @@ import fcntl
 import sys
 import termios
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
+
+from server.stream import wire
+from server.stream.stall import Stall
 
 if TYPE_CHECKING:
     from server.stream.outbound import Line
@@ -26,14 +29,13 @@ LAST_CHUNK = b"0\r\n\r\n"
 class Carrier(asyncio.Protocol):
     """The protocol of one taken connection.
 
-    `paused`: it takes nothing now. `send(data)`: at most `slice` bytes. `written`: bytes given to
-    the transport so far.
+    `paused`: it takes nothing now. `send`: the transport's write.
+    `written`: bytes given to it so far.
     """
 
     __slots__ = (
         "_rest",
-        "_taken",
-        "_taken_at",
+        "_stall",
         "chunked",
         "line",
         "paused",
@@ -41,8 +43,6 @@ class Carrier(asyncio.Protocol):
         "transport",
         "written",
     )
-
-    slice: ClassVar[int] = SLICE
 
     def __init__(self, line: Line, transport: asyncio.Transport, *, chunked: bool) -> None:
         self.line = line
@@ -52,9 +52,9 @@ class Carrier(asyncio.Protocol):
         self.paused = False
         self.written = 0
         self._rest: memoryview | None = None
-        self._taken = 0
-        self._taken_at: float | None = None
-        transport.set_write_buffer_limits(high=0)
+        self._stall = Stall()
+        # Not 0: TLS transports pause at the mark, plain ones above it.
+        transport.set_write_buffer_limits(high=1, low=0)
 
     @property
     def closed(self) -> bool:
@@ -62,27 +62,31 @@ class Carrier(asyncio.Protocol):
         return self.transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Send bytes that are framed already; only when not `paused`."""
+        """Send bytes, framed here; only when not `paused`. Large ones go by reference."""
         self.written += len(data)
         if len(data) <= SLICE:
-            self.send(data)
-        else:
-            self._rest = memoryview(data)
-            self._push()
+            self.send(wire.chunk(data) if self.chunked else data)
+            return
+        if self.chunked:
+            self.send(b"%x\r\n" % len(data))
+        self._rest = memoryview(data)
+        self._push()
 
     def _push(self) -> None:
         rest = self._rest
         while rest and not self.paused:
-            self.transport.write(rest[:SLICE])
+            self.send(rest[:SLICE])
             rest = rest[SLICE:]
         self._rest = rest if rest else None
-        if rest and not self.paused:
-            self.pause_writing()
+        if self._rest is None and self.chunked:
+            self.send(b"\r\n")
 
     def finish(self) -> None:
         """End the answer and the connection, after what the client has still to take."""
-        if self.chunked and not self.closed:
-            self.transport.write(LAST_CHUNK)
+        if self.closed:
+            return  # twice is once too often for asyncio's TLS
+        if self.chunked:
+            self.send(LAST_CHUNK)
         self.transport.close()
 
     def abort(self) -> None:
@@ -91,11 +95,7 @@ class Carrier(asyncio.Protocol):
 
     def stalled(self, now: float, deadline: float) -> bool:
         """Whether nothing of what waits was taken for `deadline` seconds; asked now and then."""
-        waiting = self._waiting()
-        taken = self.written - waiting
-        if self._taken_at is None or waiting == 0 or taken > self._taken:
-            self._taken, self._taken_at = taken, now
-        return now - self._taken_at >= deadline
+        return self._stall.lasts(self.written, self._waiting(), now, deadline)
 
     def _waiting(self) -> int:
         """Bytes that the client has not taken yet: of the transport and of the kernel."""
@@ -127,4 +127,6 @@ class Carrier(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._rest = None
-        self.line.outbound.lost(self.line)
+        line = self.line
+        del self.line  # or the two would keep each other until a collection
+        line.outbound.lost(line)

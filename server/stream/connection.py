@@ -19,6 +19,7 @@ from aiohttp_sse import EventSourceResponse
 from server.db.faults import LOST
 from server.stream import wire
 from server.stream.replay import Replay
+from server.stream.stall import Stall
 from server.stream.subscriber import Waiter
 
 SEND_BUFFER = 64 * 1024
@@ -49,8 +50,7 @@ class Connection:
     def __init__(self, request: web.Request, deadline: float) -> None:
         self._request = request
         self._deadline = deadline
-        self._taken = 0
-        self._taken_at: float | None = None
+        self._stall = Stall()
         # No `send_timeout`: TCP_USER_TIMEOUT also cuts a client that reads, if its window never
         # opens wide enough for a whole segment. `stalled` finds those that have vanished.
         self.response = Response(
@@ -122,11 +122,7 @@ class Connection:
 
     def stalled(self, now: float, deadline: float) -> bool:
         """Whether nothing of what waits was taken for `deadline` seconds; asked now and then."""
-        waiting = self._waiting()
-        taken = self.written - waiting
-        if self._taken_at is None or waiting == 0 or taken > self._taken:
-            self._taken, self._taken_at = taken, now
-        return now - self._taken_at >= deadline
+        return self._stall.lasts(self.written, self._waiting(), now, deadline)
 
     def abort(self) -> None:
         """Cut the connection without waiting for what is buffered."""

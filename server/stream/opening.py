@@ -52,9 +52,13 @@ class Opening:
             self.channels, self.start.id, outbound, capacity=self.capacity, limit=self.wanted.limit
         )
         carrier = line.carrier = Carrier(line, transport, chunked=chunked)
-        self._greet(Stream(line, carrier, self.principal))
-        if not line.ended and self.service.pubsub.join(line):
-            line.put(wire.mark(line.position))
+        try:
+            self._greet(Stream(line, carrier, self.principal))
+            if not line.ended and self.service.pubsub.join(line):
+                line.put(wire.mark(line.position))
+        except BaseException:
+            outbound.lost(line)
+            raise
         first = b"".join(line.hand_over())
         carrier.written += len(first)
         return carrier, first

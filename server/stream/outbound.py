@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from server.db.faults import LOST
 from server.log.model import EventId
@@ -31,6 +32,10 @@ SLICE = 200
 """Lines written to before the loop may do something else: about two milliseconds."""
 MOST = 256 * 1024
 """Bytes joined for one write; a larger frame goes alone."""
+SMALL = 32 * 1024
+"""Bytes up to which a write is framed once for all, and handed over in one piece."""
+CATCHING = 8
+"""Lines that catch up at a time: each look takes about a millisecond."""
 
 
 class Line(Subscriber):
@@ -52,7 +57,7 @@ class Line(Subscriber):
     ) -> None:
         super().__init__(channels, start, capacity=capacity, limit=limit)
         self.outbound = outbound
-        self.catching = False
+        self.catching: asyncio.Task[None] | None = None
 
     def touch(self) -> None:
         """There is something to send, or to catch up with."""
@@ -71,12 +76,18 @@ class Outbound:
         self._queue: deque[Line] = deque()
         self._scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Semaphore(CATCHING)
         # What the line before had to send, and its bytes: the next one's are mostly the same.
         self._same: list[bytes] = []
         self._size = 0
         self._raw = b""
         self._chunk = b""
         pubsub.on_waiting = self.touch  # type: ignore[assignment]  # who is not parked is a line
+
+    @property
+    def catching(self) -> int:
+        """How many lines catch up."""
+        return len(self._tasks)
 
     def touch(self, lines: list[Line]) -> None:
         """Look after these lines at the loop's next turn. Twice does no harm."""
@@ -85,7 +96,7 @@ class Outbound:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._empty)
 
-    def _empty(self) -> None:
+    def _empty(self) -> None:  # noqa: C901 - see below
         """Send what waits for the next lines, then see whether they are to end or to catch up.
 
         Hot: its body runs once for each delivery, so it calls nothing that it can do itself.
@@ -103,32 +114,35 @@ class Outbound:
                         self._join(line)
                     line.pending = line.pending[len(self._same) :]
                     line.pending_bytes -= self._size
-                    data = self._chunk if carrier.chunked else self._raw
-                    if len(data) <= carrier.slice:
+                    if self._size > SMALL:
+                        carrier.write(self._raw)
+                    elif self._size:
+                        data = self._chunk if carrier.chunked else self._raw
                         carrier.written += len(data)
                         carrier.send(data)
-                    else:
-                        carrier.write(data)
                 if not line.live or line.ended or line.pending:
                     self._go_on(line)
         except Exception as error:
             # Whatever is wrong with one, the others get theirs.
             log.exception("a stream failed, its client has to come again: %r", error)
-            if line is not None:
-                line.carrier.abort()
-        if queue:
-            asyncio.get_running_loop().call_soon(self._empty)
-        else:
-            self._scheduled = False
-            self._same, self._size, self._raw, self._chunk = [], 0, b"", b""
+            self._same = []
+            with suppress(Exception):
+                if line is not None:
+                    line.carrier.abort()
+        finally:
+            if queue:
+                asyncio.get_running_loop().call_soon(self._empty)
+            else:
+                self._scheduled = False
+                self._same, self._size, self._raw, self._chunk = [], 0, b"", b""
 
     def _join(self, line: Line) -> None:
         """Make a line's next frames the ones that are joined and framed."""
         frames = line.first(MOST)
-        self._same = frames
-        self._raw = frames[0] if len(frames) == 1 else b"".join(frames)
-        self._size = len(self._raw)
-        self._chunk = wire.chunk(self._raw) if self._raw else b""
+        raw = frames[0] if len(frames) == 1 else b"".join(frames)
+        self._raw, self._size = raw, len(raw)
+        self._chunk = wire.chunk(raw) if 0 < len(raw) <= SMALL else b""
+        self._same = frames  # last: what fails above must not be sent to others
 
     def _go_on(self, line: Line) -> None:
         """A line that is not simply live: it has more to send, has ended, or is to catch up."""
@@ -140,29 +154,30 @@ class Outbound:
             line.carrier.finish()
         elif self._pubsub.join(line):
             line.put(wire.mark(line.position))
-        elif not line.catching:
-            line.catching = True
-            task = asyncio.create_task(self._catch_up(line), name="catch up")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        elif line.catching is None:
+            line.catching = asyncio.create_task(self._catch_up(line), name="catch up")
+            self._tasks.add(line.catching)
+            line.catching.add_done_callback(self._tasks.discard)
 
     async def _catch_up(self, line: Line) -> None:
         """Until it is live, or its connection takes no more."""
         carrier = line.carrier
         try:
             while line.idle and not (line.ended or line.live or carrier.paused or carrier.closed):
-                try:
-                    data = await self._replay.feed(line)
-                except LOST:
-                    await asyncio.sleep(0.2)  # the database is away; the client waits with us
-                    continue
-                if data and not carrier.closed:
-                    carrier.write(wire.chunk(data) if carrier.chunked else data)
+                pause = 0.0
+                async with self._turn:
+                    try:
+                        data = await self._replay.feed(line)
+                    except LOST:
+                        data, pause = b"", 0.2  # the database is away; the client waits with us
+                    if data and not carrier.closed:
+                        carrier.write(data)
+                await asyncio.sleep(pause)  # the ring answers without waiting: others have a turn
         except Exception as error:
             log.exception("catching up failed, the client has to come again: %r", error)
             carrier.abort()
         finally:
-            line.catching = False
+            line.catching = None
             self.touch([line])
 
     def paused(self, line: Line) -> None:
@@ -175,6 +190,8 @@ class Outbound:
         """A connection is gone."""
         line.ended = True
         line.hand_over()
+        if line.catching is not None:
+            line.catching.cancel()
         self._on_lost(line)
 
     async def close(self) -> None:

@@ -12,16 +12,16 @@ import asyncio
 from server.log.history import History, Page, next_limit
 from server.log.model import Selection
 from server.stream import wire
-from server.stream.blocks import Blocks
+from server.stream.blocks import Block, Blocks
 from server.stream.pubsub import PubSub
 from server.stream.subscriber import Subscriber
 
 CROWD = 4
 """So many subscribers that read the log at once share what they read."""
+CROWDED = 2.0
+"""Seconds after the last crowd within which reads are still shared."""
 NEAR = 100_000
 """Positions from the present within which they do: far back a channel's own index is better."""
-LIGHT = 8 * 1024
-"""Bytes of an average frame up to which they do: a block of large events would fill the memory."""
 CHUNK = 256 * 1024
 """Bytes that are taken from ring or log at once: what one client may hold up in memory."""
 
@@ -34,6 +34,7 @@ class Replay:
         self._history = history
         self._blocks = Blocks(history)
         self._reading = 0
+        self._forget: asyncio.TimerHandle | None = None
         self.pages = 0
 
     @property
@@ -62,8 +63,6 @@ class Replay:
                 data = await self._read(subscriber)
             finally:
                 self._reading -= 1
-                if not self._reading:
-                    self._blocks.clear()
             if data is not None:
                 return data
         return b""
@@ -76,12 +75,7 @@ class Replay:
             if subscriber.position != before:
                 return None
             if block is not None:
-                wanted = subscriber.channels
-                frames = [
-                    item.frame for item in block if item.pos > before.pos and item.channel in wanted
-                ]
-                subscriber.cursor = block[-1].pos
-                return _hand_out(subscriber, frames) if frames else None
+                return _from_block(subscriber, block)
         page = await self._page(subscriber)
         if page is None:
             return None
@@ -99,11 +93,17 @@ class Replay:
 
     def _shares(self, subscriber: Subscriber) -> bool:
         """Whether a subscriber reads with the others."""
-        return (
-            self._reading >= CROWD
-            and self._pubsub.position - subscriber.cursor <= NEAR
-            and self._pubsub.ring.average <= LIGHT
-        )
+        loop = asyncio.get_running_loop()
+        if self._reading >= CROWD:
+            if self._forget is not None:
+                self._forget.cancel()
+            self._forget = loop.call_later(CROWDED, self._thin_out)
+        return self._forget is not None and self._pubsub.position - subscriber.cursor <= NEAR
+
+    def _thin_out(self) -> None:
+        """No crowd has been seen for a while."""
+        self._forget = None
+        self._blocks.clear()
 
     async def _page(self, subscriber: Subscriber) -> Page | None:
         """One page of the log; `None` when the ground has moved under it."""
@@ -120,6 +120,23 @@ class Replay:
             await asyncio.sleep(0.05)
             return None
         return page
+
+
+def _from_block(subscriber: Subscriber, block: Block) -> bytes | None:
+    """What a subscriber wants of a block, up to `CHUNK` bytes; `None` if that is nothing."""
+    frames: list[bytes] = []
+    size = 0
+    wanted, cursor = subscriber.channels, subscriber.cursor
+    for item in block:
+        if item.pos <= cursor:
+            continue
+        if size >= CHUNK:
+            break
+        subscriber.cursor = item.pos
+        if item.channel in wanted:
+            frames.append(item.frame)
+            size += len(item.frame)
+    return _hand_out(subscriber, frames) if frames else None
 
 
 def _hand_out(subscriber: Subscriber, frames: list[bytes]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from server.stream.carrier import Carrier
 from server.stream.connection import Connection
 from server.stream.pubsub import PubSub
 from server.stream.subscriber import Subscriber
+
+log = logging.getLogger(__name__)
 
 TICK = 0.5
 """Seconds between looks at the open streams: how late a heartbeat or an expiry may be."""
@@ -103,7 +106,12 @@ class Streams:
             for count, stream in enumerate(self):
                 if count % 500 == 499:
                     await asyncio.sleep(0)
-                self._look(stream, now, clock)
+                try:
+                    self._look(stream, now, clock)
+                except Exception as error:
+                    # Whatever is wrong with one, the others get their heartbeats.
+                    log.exception("a stream failed, its client has to come again: %r", error)
+                    stream.connection.abort()
 
     def _look(self, stream: Stream, now: float, clock: float) -> None:
         if stream.connection.paused or now - stream.asked >= self.heartbeat:

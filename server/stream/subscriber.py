@@ -93,7 +93,7 @@ class Subscriber:
 
     def offer_ephemeral(self, frame: bytes) -> None:
         """Take an ephemeral event, or drop it: a busy connection has better to carry."""
-        if self.pending_bytes + len(frame) <= self.capacity // 2:
+        if not self.ended and self.pending_bytes + len(frame) <= self.capacity // 2:
             self.put(frame)
 
     def put(self, frame: bytes) -> None:
@@ -136,6 +136,8 @@ class Subscriber:
         A cursor beyond `pos` is of the former epoch (a client may be ahead of its process):
         what it has seen need not be what the new epoch has there.
         """
+        if self.ended:
+            return
         before, ahead = self.position, self.cursor > pos
         self.epoch = epoch
         if gap == "pruned" and self.cursor >= pos:

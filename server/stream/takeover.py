@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from server.stream import wire
 
@@ -56,7 +56,7 @@ class Response(web.StreamResponse):
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.force_close()  # nobody listens for a second request
-        if request.version >= (1, 1):
+        if request.version == HttpVersion11:
             self.enable_chunked_encoding()
         return await super().prepare(request)
 
@@ -80,15 +80,22 @@ class Response(web.StreamResponse):
             msg = "the client has gone"
             raise ConnectionResetError(msg)
         successor, first = begin(transport, bool(getattr(writer, "chunked", False)))
-        await writer.write(first, drain=False)  # type: ignore[call-arg]
-        self._eof_sent = True
-        # aiohttp closes a connection that it believes its own, and cancels the handler's task.
-        protocol.transport = None
-        protocol._task_handler = None
-        protocol.connection_lost(None)
-        transport.set_protocol(successor)
-        if transport.get_write_buffer_size():
-            successor.pause_writing()  # it was told to aiohttp's
+        try:
+            await writer.write(first, drain=False)  # type: ignore[call-arg]
+            self._eof_sent = True
+            # aiohttp closes a connection that it believes its own, and cancels the handler's task.
+            protocol.transport = None
+            protocol._task_handler = None
+            protocol.connection_lost(None)
+            transport.set_protocol(successor)
+            # It may have been paused for a body that nobody has read.
+            transport.resume_reading()
+            if transport.get_write_buffer_size():
+                successor.pause_writing()  # it was told to aiohttp's
+        except BaseException:
+            successor.connection_lost(None)
+            transport.abort()
+            raise
         self._req = self._payload_writer = None
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Sunk:
     """A sink that remembers."""
 
+    bearable = 10_000
+
     def __init__(self) -> None:
         self.positions: list[int] = []
         self.rebases: list[tuple[EventId, GapReason | None]] = []

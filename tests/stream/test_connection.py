@@ -28,7 +28,8 @@ async def test_who_takes_nothing_for_the_deadline_is_stalled(connection: Connect
     write(connection, 20, 26)  # the chunk's own bytes wait, too
     assert not connection.stalled(105.0, 10.0)
     write(connection, 20, 52)
-    assert connection.stalled(110.0, 10.0)
+    assert not connection.stalled(110.0, 10.0)
+    assert connection.stalled(115.0, 10.0)
 
 
 async def test_who_takes_a_little_is_not(connection: Connection) -> None:
@@ -44,3 +45,12 @@ async def test_who_has_taken_everything_is_not_however_long_it_is_quiet(
     write(connection, 20, 0)
     for now in (150.0, 500.0, 900.0):
         assert not connection.stalled(now, 10.0)
+
+
+async def test_the_clock_starts_when_something_waits_not_at_the_last_look(
+    connection: Connection,
+) -> None:
+    write(connection, 20, 0)
+    assert not connection.stalled(200.0, 10.0)
+    write(connection, 20, 26)  # on its way for a moment
+    assert not connection.stalled(215.0, 10.0)

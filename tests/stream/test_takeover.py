@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -10,7 +12,8 @@ from server.db.pool import Database
 from server.stream import takeover
 from server.stream.carrier import Carrier
 from server.stream.outbound import Line
-from tests.served import Served, served
+from tests.served import Served, Stream, served
+from tests.tls import certificate
 from tests.waiting import until
 
 
@@ -69,6 +72,69 @@ async def test_one_stream_that_fails_does_not_stop_the_others(
         assert [block.data["data"] for block in await good.messages(3)] == [0, 1, 2]
         await bad.gone()
         await until(lambda: len(server.service.streams) == 1)
+
+
+@pytest.mark.parametrize("takeover", ["on", "off"], ids=["taken", "parked"])
+async def test_streams_pass_tls_and_end_with_bye(
+    clean: Database, takeover: str, tmp_path: Path
+) -> None:
+    context, trusted = certificate(tmp_path)
+    client = ssl.create_default_context(cafile=str(trusted))
+    async with served(clean, takeover=takeover) as server:
+        site = web.TCPSite(server.runner, "127.0.0.1", 0, ssl_context=context)
+        await site.start()
+        port = server.runner.addresses[1][1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
+        writer.write(b"GET /api/stream?channel=public.a HTTP/1.1\r\nHost: x\r\n\r\n")
+        stream = Stream(reader, writer)
+        await stream.head()
+        while not (await stream.block()).mark:
+            pass
+        for number in range(5):
+            await server.publish("public.a", number)
+            assert (await stream.named(None)).data["data"] == number
+        await server.publish("public.a", "x" * 1_000_000)
+        assert len((await stream.named(None)).data["data"]) == 1_000_000
+        await server.service.streams.shut_down()
+        assert (await stream.named("bye")).data["reason"] == "shutdown"
+        assert await stream.rest() == b""
+        stream.abort()
+        await until(lambda: not server.service.streams)
+
+
+async def test_an_unread_body_does_not_hide_that_a_client_goes(clean: Database) -> None:
+    async with served(clean) as server:
+        body = b"x" * 3_000_000
+        head = (
+            f"GET /api/stream?channel=public.a HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+        )
+        stream = await server.raw(head.encode() + b"\r\n\r\n" + body)
+        assert (await stream.block()).event == "ready"
+        stream.abort()
+        await until(lambda: not server.service.streams)
+
+
+async def test_who_goes_while_catching_up_leaves_nothing_behind(clean: Database) -> None:
+    async with served(clean, ring_bytes=1000) as server:
+        await server.publish("public.a", *("x" * 10_000 for _ in range(300)))
+        await server.settled()
+        epoch = server.service.pubsub.epoch
+        streams = [await server.open("public.a", after=f"{epoch}.0") for _ in range(30)]
+        for stream in streams:
+            stream.abort()
+        await until(lambda: not server.service.streams)
+        outbound = server.service.outbound
+        assert outbound is not None
+        await until(lambda: not outbound.catching)
+
+
+async def test_nothing_is_sent_after_the_last_event(server: Served) -> None:
+    stream, _ = await server.live("public.a", limit=1)
+    await server.publish("public.a", 1)
+    await server.settled()
+    server.service.pubsub.announce("public.a", '{"n":2}')
+    await stream.messages(1)
+    assert await stream.rest() == b""
 
 
 async def test_bytes_that_a_client_sends_on_are_ignored(clean: Database) -> None:
