@@ -59,10 +59,16 @@ def _fault(request: web.Request, error: Exception) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, LOST):
-        log.warning("%s %s: %r (%s)", request.method, request.path, error, request[REQUEST_ID])
+        # The raw path: decoded, it may have line breaks.
+        place = request.raw_path[:200]
+        log.warning("%s %s: %r (%s)", request.method, place, error, request[REQUEST_ID])
         return ApiError(UNAVAILABLE, "the database is not reachable", headers={"Retry-After": "1"})
     log.error(
-        "%s %s failed (%s)", request.method, request.path, request[REQUEST_ID], exc_info=error
+        "%s %s failed (%s)",
+        request.method,
+        request.raw_path[:200],
+        request[REQUEST_ID],
+        exc_info=error,
     )
     return ApiError(INTERNAL)
 

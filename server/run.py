@@ -135,6 +135,8 @@ class Process:
             shutdown_timeout=HANDLERS,
             keepalive_timeout=75,
             max_line_size=MAX_LINE,
+            # A compressed body is refused in the error form, not unpacked, and not by the parser.
+            auto_decompress=False,
         )
         watch = asyncio.create_task(self._watch(), name="postgres")
         try:

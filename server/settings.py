@@ -41,7 +41,7 @@ def _rate(value: Any) -> Any:
     return Rate(int(match[1]), int(match[2]))
 
 
-RateText = Annotated[Rate, BeforeValidator(_rate)]
+RateText = Annotated[Rate, NoDecode, BeforeValidator(_rate)]
 
 
 class Settings(BaseSettings):
@@ -121,10 +121,12 @@ class Settings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             parts = urlsplit(origin)
-            if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
+            plain = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc
+            if not plain or parts.path or parts.query or parts.fragment or origin[-1] in "?#":
                 msg = f"{origin!r} is not an origin such as https://app.example.com"
                 raise ValueError(msg)
-        return value
+        # Browsers write origins in lower case, and they are compared as text.
+        return tuple(origin.lower() for origin in value)
 
     @field_validator("redis_url")
     @classmethod

@@ -19,6 +19,7 @@ import pytest
 from server.db.embedded import EmbeddedPostgres
 from server.db.migrate import migrate
 from server.db.pool import Database
+from server.settings import Settings
 
 TEMPLATE = "tailrace_template"
 # Tests may crash Postgres, never the machine; two-phase commit has tests of its own.
@@ -43,7 +44,7 @@ def database_url(postgres: EmbeddedPostgres, name: str) -> str:
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The developer's own settings must not reach the code under test."""
-    names = {"DATABASE_URL", "DATABASE_DIRECT_URL", "HOST", "PORT", "CORS_ORIGINS"}
+    names = {field.alias for field in Settings.model_fields.values()}
     for name in os.environ:
         if name in names or name.startswith("TAILRACE_"):
             monkeypatch.delenv(name)

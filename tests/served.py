@@ -285,6 +285,7 @@ async def served(
         access_log=None,
         shutdown_timeout=1.0,
         max_line_size=32 * 1024,
+        auto_decompress=False,
     )
     await runner.setup()
     running = Served(app, runner)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from server.errors import StartError
-from server.settings import Settings, load
+from server.settings import Rate, Settings, load
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 SECRET = "x" * 32
@@ -84,3 +84,27 @@ def test_the_documentation_names_every_setting_with_its_default() -> None:
         if default not in {None, ()}:
             shown = f"{default:g}" if isinstance(default, float) else str(default)
             assert rows[field.alias or ""] in {f"`{shown}`", "made and kept in `TAILRACE_DATA`"}
+
+
+def test_a_rate_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILRACE_RATE_FORMS", "1000000/10s")
+    assert load().rate_forms == Rate(1_000_000, 10)
+    for wrong in ("10", "10/10", "0/10s", "10/0s", "x/10s", "[10,10]", "-1/10s"):
+        monkeypatch.setenv("TAILRACE_RATE_FORMS", wrong)
+        with pytest.raises(StartError, match="TAILRACE_RATE_FORMS: a rate is requests/seconds"):
+            load()
+
+
+def test_every_setting_can_be_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a library would parse as JSON is a text here."""
+    given = {
+        "TRUSTED_PROXIES": "10.0.0.0/8, ::1", "CORS_ORIGINS": "https://A.example",
+        "REDIS_URL": "redis://localhost", "SMTP_URL": "smtp://mail:587", "CONTACT_TO": "a@b.c",
+        "CONTACT_FROM": "a@b.c", "TAILRACE_RATE_AUTH": "1/2s", "TAILRACE_RATE_WRITES": "3/4s",
+    }  # fmt: skip
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = load()
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    assert settings.cors_origins == ("https://a.example",)
+    assert (settings.rate_auth, settings.rate_writes) == ((1, 2), (3, 4))

@@ -25,9 +25,8 @@ _FIND = "SELECT id FROM public.users WHERE lower(email) = lower($1)"
 _CREATE = """
     INSERT INTO public.users (name, email, role, password_hash) VALUES ($1, $2, $3, $4)"""
 _CHANGE = """
-    UPDATE public.users SET role = 'admin', password_hash = coalesce($2, password_hash),
-      updated_at = now()
-    WHERE id = $1"""
+    UPDATE public.users SET role = 'admin', password_hash = $2, updated_at = now()
+    WHERE id = $1 RETURNING id"""
 
 Ask = Callable[[], str]
 _Password = Annotated[str, Field(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
@@ -88,14 +87,14 @@ async def _run(url: str, email: str, name: str | None, *, admin: bool, stdin: bo
 
 
 async def _promote(connection: Connection, user_id: str, email: str, *, stdin: bool) -> str:
-    """An existing account's password changes only if one was piped in: nobody is asked."""
-    hashed = await _password(ask(stdin=True)) if stdin else None
+    """With a new password and without sessions: anybody may have signed up with this address."""
+    hashed = await _password(ask(stdin=stdin))
     async with connection.transaction():
-        await connection.execute(_CHANGE, user_id, hashed)
-        if hashed is not None:
-            # Who knew the old password may be signed in with it.
-            await sessions.revoke_all(connection, user_id)
-    return f"{email} is an admin now" + (" and has the new password" if hashed else "")
+        if await connection.fetchval(_CHANGE, user_id, hashed) is None:
+            msg = f"the account {email} was deleted a moment ago"
+            raise StartError(msg)
+        await sessions.revoke_all(connection, user_id)
+    return f"{email} is an admin now and has the new password"
 
 
 async def _password(source: Ask | None) -> str:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from server.accounts.ending import end_streams
 from server.accounts.models import Name, Success
 from server.auth import keys
+from server.auth.identify import unauthorized
 from server.auth.principal import Principal
 from server.auth.sessions import token_hash
 from server.errors import CONFLICT, FORBIDDEN, NOT_FOUND, UNAUTHORIZED, ApiError
@@ -123,9 +124,10 @@ _COLUMNS = """id, user_id, name, start, scopes, channels, rate_count, rate_secon
 _CREATE = f"""
     INSERT INTO public.api_keys (user_id, name, start, key_hash, scopes, channels, rate_count,
       rate_seconds, expires_at)
-    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
-    WHERE (SELECT count(*) FROM public.api_keys) < $10
+    SELECT id, $2, $3, $4, $5, $6, $7, $8, $9 FROM public.users
+    WHERE id = $1 AND (SELECT count(*) FROM public.api_keys) < $10 FOR SHARE
     RETURNING {_COLUMNS}"""  # noqa: S608
+_EXISTS = "SELECT EXISTS (SELECT FROM public.users WHERE id = $1)"
 _LIST = f"""
     SELECT {_COLUMNS} FROM public.api_keys ORDER BY created_at DESC, id LIMIT 2000"""  # noqa: S608
 _DELETE = "DELETE FROM public.api_keys WHERE id = $1 RETURNING id"
@@ -144,7 +146,8 @@ _DELETE = "DELETE FROM public.api_keys WHERE id = $1 RETURNING id"
 async def create_key(request: web.Request, who: Principal, body: NewKey) -> web.Response:
     """The answer shows the key, once: only its SHA-256 is kept."""
     key = keys.new()
-    row = await request.app[POOL].fetchrow(
+    pool = request.app[POOL]
+    row = await pool.fetchrow(
         _CREATE,
         who.user_id,
         body.name,
@@ -158,6 +161,8 @@ async def create_key(request: web.Request, who: Principal, body: NewKey) -> web.
         MAX_KEYS,
     )
     if row is None:
+        if not await pool.fetchval(_EXISTS, who.user_id):  # deleted a moment ago
+            raise unauthorized("this needs credentials")
         raise ApiError(CONFLICT, f"there are {MAX_KEYS} keys: delete those that nobody uses")
     return answer(MadeKey.of(row, key=key), status=201)
 

@@ -18,7 +18,8 @@ from server.openapi.route import route
 
 _STORED = "SELECT password_hash FROM public.users WHERE id = $1"
 _CHANGE = f"""
-    UPDATE public.users SET password_hash = $2, updated_at = now() WHERE id = $1
+    UPDATE public.users SET password_hash = $2, updated_at = now()
+    WHERE id = $1 AND password_hash IS NOT DISTINCT FROM $3
     RETURNING {USER}"""  # noqa: S608
 
 
@@ -42,14 +43,15 @@ async def change_password(
     """
     pool, user_id = request.app[POOL], str(who.user_id)
     stored = await pool.fetchval(_STORED, user_id)
-    if not await attempt(request, str(who.email), stored, body.current_password):
+    # Not under the address: whoever guesses at sign-in would lock the owner out of this as well.
+    if not await attempt(request, f"session:{user_id}", stored, body.current_password):
         raise _wrong()
     hashed = await request.app[PASSWORDS].hash(body.new_password)
     token = None
     ended: list[str] = []
     async with pool.acquire() as connection, connection.transaction():
-        row = await connection.fetchrow(_CHANGE, user_id, hashed)
-        if row is None:  # the account was deleted a moment ago
+        row = await connection.fetchrow(_CHANGE, user_id, hashed, stored)
+        if row is None:  # the account was deleted, or its password changed, a moment ago
             raise _wrong()
         if body.revoke_other_sessions:
             ended = await sessions.revoke_all(connection, user_id)

@@ -1,4 +1,4 @@
-"""Limits of guessing: so many failures an account, so many attempts an address, in this process.
+"""Limits of guessing: so many failures an account, and so many an address, in this process.
 
 Unlike the rate limits they can't be switched off and ask nobody else: guessing must not become
 possible because Redis is down. An attempt counts as a failure until it has succeeded, so that a
@@ -30,11 +30,15 @@ class Limit:
 PER_ACCOUNT = Limit(5, 900)
 PER_ADDRESS = Limit(30, 900)
 MAX_KEYS = 20_000
-"""Accounts, and addresses, that are remembered; those whose last attempt is oldest give way."""
+"""Accounts, and addresses, that are remembered; see `Window` for which of them give way."""
 
 
 class Window:
-    """Times of one kind of attempts, by whom they are counted. Time is monotonic, in seconds."""
+    """Times of one kind of attempts, by whom they are counted. Time is monotonic, in seconds.
+
+    When there are too many keys, the one whose last attempt is oldest gives way (so those that are
+    over go first), but one that is locked only if all are: else a flood of others would unlock it.
+    """
 
     def __init__(self, limit: Limit, max_keys: int) -> None:
         self._limit = limit
@@ -57,7 +61,7 @@ class Window:
         self._times.setdefault(key, deque()).append(now)
         self._times.move_to_end(key)
         if len(self._times) > self._max_keys:
-            self._times.popitem(last=False)
+            del self._times[self._dispensable(key, now)]
 
     def take_back(self, key: str) -> None:
         """Forget the latest: it was no attempt after all."""
@@ -69,6 +73,11 @@ class Window:
 
     def clear(self, key: str) -> None:
         self._times.pop(key, None)
+
+    def _dispensable(self, added: str, now: float) -> str:
+        """Never the one just added: it would not be counted at all."""
+        free = (key for key in self._times if key != added and self.wait(key, now) == 0)
+        return next(free, None) or next(iter(self._times))
 
 
 class Attempts:
@@ -99,9 +108,13 @@ class Attempts:
         self.accounts.add(account, now)
         self.addresses.add(address, now)
 
-    def succeeded(self, email: str) -> None:
-        """Forget the account's failures; the address' attempts stay counted."""
+    def succeeded(self, email: str, address: str) -> None:
+        """Forget the account's failures, and that of the address that was none; others stay.
+
+        One address may be a whole office, but one account of one's own must not free guesses.
+        """
         self.accounts.clear(email.lower())
+        self.addresses.take_back(address)
 
     def undone(self, email: str, address: str) -> None:
         """The password was not looked at: it counts for nothing."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import time
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -60,7 +59,9 @@ async def _identify(request: web.Request) -> Principal:
 
 
 async def _by_cookie(request: web.Request) -> Principal:
-    for name in (sessions.SECURE_COOKIE, sessions.COOKIE):
+    # Over https, the plain cookie may have been planted by whoever sits on an http connection.
+    plain = () if cookies.is_https(request) else (sessions.COOKIE,)
+    for name in (sessions.SECURE_COOKIE, *plain):
         if token := request.cookies.get(name):
             found = await _session(request, token, by_cookie=True)
             if found is not None:
@@ -155,13 +156,12 @@ def forbid_foreign_page(request: web.Request) -> None:
     origin = request.headers.get("Origin")
     if origin is None and request.headers.get("Sec-Fetch-Site") in (None, "same-origin", "none"):
         return
-    allowed = request.app[SETTINGS].cors_origins
-    if origin is None or (_netloc(origin) != request.host and origin not in allowed):
+    host = request.host.lower()
+    # The https page of this host is ours, also behind a proxy that nobody has declared. Its http
+    # page may be anybody's on the way, unless that is how we are spoken to.
+    ours = (
+        (f"https://{host}",) if cookies.is_https(request) else (f"http://{host}", f"https://{host}")
+    )
+    allowed = (*ours, *request.app[SETTINGS].cors_origins)
+    if origin is None or origin.lower() not in allowed:
         raise ApiError(FORBIDDEN, "the request comes from a page of another origin")
-
-
-def _netloc(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:  # http://[ and the like
-        return None

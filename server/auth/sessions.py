@@ -33,9 +33,13 @@ _FIND = """
       u.id, u.name, u.email, u.role
     FROM public.sessions s JOIN public.users u ON u.id = s.user_id
     WHERE s.token_hash = $1 AND s.expires_at > now()"""
+# The lock orders it with a change of the password, which ends sessions, and with the user's end:
+# either they see this session, or this sees them.
 _CREATE = """
     INSERT INTO public.sessions (user_id, token_hash, expires_at, ip_address, user_agent)
-    VALUES ($1, $2, now() + $3, $4, $5)"""
+    SELECT id, $2, now() + $3, $4, $5 FROM public.users
+    WHERE id = $1 AND ($6::text IS NULL OR password_hash = $6) FOR SHARE
+    RETURNING id"""
 # Of requests that come at once, the first renews: `updated_at` is looked at again under its lock.
 _RENEW = """
     UPDATE public.sessions SET expires_at = now() + $2, updated_at = now()
@@ -64,6 +68,10 @@ _DELETE_EXPIRED = """
     RETURNING id"""
 
 
+class NoUserError(Exception):
+    """The user is gone, or has another password by now."""
+
+
 class Found(NamedTuple):
     """A session's user. `stale`: it is due to be renewed."""
 
@@ -83,10 +91,20 @@ async def create(
     ip: str | None = None,
     user_agent: str | None = None,
     lifetime: timedelta = LIFETIME,
+    verified: str | None = None,
 ) -> str:
-    """Sign a user in; returns the token, which is not stored."""
+    """Sign a user in; returns the token, which is not stored.
+
+    `verified`: the password's hash that was looked at, if one was; it must still be the user's.
+
+    Raises:
+        NoUserError: there is no such user any more.
+    """
     token = PREFIX + secrets.token_urlsafe(24)
-    await source.execute(_CREATE, user_id, token_hash(token), lifetime, ip, _storable(user_agent))
+    agent = _storable(user_agent)
+    made = await source.fetchval(_CREATE, user_id, token_hash(token), lifetime, ip, agent, verified)
+    if made is None:
+        raise NoUserError
     return token
 
 

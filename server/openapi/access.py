@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from server.auth.identify import forbid_foreign_origin, identify, unauthorized
+from server.auth.identify import (
+    forbid_foreign_origin,
+    forbid_foreign_page,
+    identify,
+    unauthorized,
+)
 from server.auth.principal import Principal
 from server.errors import FORBIDDEN, ApiError
 
@@ -18,13 +23,15 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class Access:
     """A rule: `allows(principal)`; `sentence` says whom, `schemes` by what they may show it.
 
-    `optional`: they need not show it; the handler decides what strangers get.
+    `optional`: they need not show it; the handler decides what strangers get. `own_pages`: no page
+    of another origin, whoever is signed in.
     """
 
     sentence: str
     allows: Callable[[Principal], bool]
     schemes: tuple[str, ...] = ()
     optional: bool = False
+    own_pages: bool = False
 
     @property
     def open(self) -> bool:
@@ -36,6 +43,7 @@ SESSION = ("session", "bearer")
 KEY = ("session", "bearer", "apiKey")
 
 ANYONE = Access("Everybody.", lambda _: True)
+OWN_PAGES = Access("Everybody, but no page of another origin.", lambda _: True, own_pages=True)
 READERS = Access("Everybody, as far as the channels are open to them.", lambda _: True, KEY, True)
 SIGNED_IN = Access("A signed-in user.", lambda who: who.kind == "user", SESSION)
 ADMIN = Access("A signed-in admin.", lambda who: who.is_admin, SESSION)
@@ -48,6 +56,19 @@ def scope(name: str) -> Access:
         lambda who: who.is_admin or name in who.scopes,
         KEY,
     )
+
+
+def check_page(request: web.Request, access: Access, who: Principal | None) -> None:
+    """Refuse another site's page where the route wants none.
+
+    A bearer token was put there on purpose: no browser sends one by itself.
+
+    Raises:
+        ApiError: 403.
+    """
+    bearer = who is not None and who.kind != "anonymous" and not who.by_cookie
+    if access.own_pages and not bearer:
+        forbid_foreign_page(request)
 
 
 async def admit(request: web.Request, access: Access, method: str) -> Principal:

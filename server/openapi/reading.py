@@ -18,11 +18,15 @@ BODY_TIMEOUT = 20.0
 MAX_BODY = 1024 * 1024
 """Bytes of a JSON body, where a route says nothing else."""
 
+MAX_VALUES = 5_000
+"""Values in a JSON body, where the handler has a model of it: judging more holds up the loop."""
+MAX_ISSUES = 100
+
 M = TypeVar("M", bound=BaseModel)
 
 
 def check(model: type[M], values: Any) -> M:
-    """Validate, with every fault in the answer.
+    """Validate, with every fault in the answer, up to `MAX_ISSUES`.
 
     Raises:
         ApiError: 400.
@@ -30,11 +34,32 @@ def check(model: type[M], values: Any) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
         issues = tuple(
             Issue(fault["loc"], fault["msg"].removeprefix("Value error, "), fault["type"])
-            for fault in error.errors(include_url=False)
+            for fault in faults[:MAX_ISSUES]
         )
-        raise ApiError(INVALID, issues=issues) from None
+        left_out = len(faults) - len(issues)
+        detail = f"and {left_out} more issues" if left_out else None
+        raise ApiError(INVALID, detail, issues=issues) from None
+
+
+def bounded(values: Any) -> Any:
+    """`values` themselves, if there are few enough to be judged.
+
+    Raises:
+        ApiError: 400.
+    """
+    count, stack = 0, [values]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, (dict, list)):
+            count += len(item)
+            if count > MAX_VALUES:
+                message = f"the body has more than {MAX_VALUES} values"
+                raise ApiError(INVALID, issues=(Issue((), message, "too_many"),))
+            stack += item.values() if isinstance(item, dict) else item
+    return values
 
 
 def read_path(model: type[M], request: web.Request) -> M:
@@ -90,6 +115,8 @@ async def read_json(request: web.Request, limit: int = MAX_BODY) -> Any:
     """
     if request.content_type != "application/json":
         raise ApiError(MEDIA_TYPE, "the body must be application/json")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ApiError(MEDIA_TYPE, "the body must not be compressed")
     if limit != MAX_BODY:
         request = request.clone(client_max_size=limit)
     try:
@@ -97,6 +124,9 @@ async def read_json(request: web.Request, limit: int = MAX_BODY) -> Any:
             raw = await request.read()
     except TimeoutError:
         raise ApiError(TIMEOUT, f"the body took longer than {BODY_TIMEOUT:g} s") from None
+    except (ConnectionError, web.RequestPayloadError):
+        # The client's doing; it must not look like an outage of the database.
+        raise ApiError(INVALID, "the body ended before it was whole") from None
     try:
         return json.loads(raw, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

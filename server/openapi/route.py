@@ -23,8 +23,8 @@ from pydantic import BaseModel
 from server.auth.identify import identify
 from server.errors import Kind
 from server.guard.rates import charge
-from server.openapi.access import ANYONE, Access, admit
-from server.openapi.reading import MAX_BODY, check, read_json, read_path, read_query
+from server.openapi.access import ANYONE, Access, admit, check_page
+from server.openapi.reading import MAX_BODY, bounded, check, read_json, read_path, read_query
 
 Handler = Callable[..., Awaitable[BaseModel | web.StreamResponse]]
 Answers = Mapping[int, type[BaseModel] | None]
@@ -69,6 +69,7 @@ class Route:
             values["who"] = await admit(request, self.access, self.method)
         elif "who" in self.takes:
             values["who"] = await identify(request)
+        check_page(request, self.access, values.get("who"))
         if self.rate is not None or "who" in values:
             await charge(request, self.rate, values.get("who"))
         if "request" in self.takes:
@@ -86,7 +87,8 @@ class Route:
         if "query" in models:
             values["query"] = read_query(models["query"], request)
         if "body" in models and "body" not in self.unread:
-            values["body"] = check(models["body"], await read_json(request, self.max_body))
+            body = bounded(await read_json(request, self.max_body))
+            values["body"] = check(models["body"], body)
 
 
 def route(

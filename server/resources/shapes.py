@@ -17,6 +17,9 @@ from server.openapi.fields import MAX_ID, Input, Output, RowId
 POSITION = "Stream-Position"
 """Header: the id from which a stream goes on without a hole after the state that was read."""
 
+PAGE_CHARACTERS = 500_000
+"""Of text, after which a page ends although its limit would allow more rows."""
+
 Id = Annotated[str, Field(examples=["17"])]
 """The id of a row, in an answer: text, as JavaScript's numbers end at 2**53."""
 
@@ -96,5 +99,12 @@ def cut(found: Sequence[asyncpg.Record], limit: int) -> Page:
     The statement joins the rows to the position, so that an empty page has one too: then there
     is one record, without an id.
     """
-    rows = [split(item)[1] for item in found[:limit] if item["id"] is not None]
-    return Page(found[0]["position"], rows, rows[-1]["id"] if len(found) > limit else None)
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for item in found[:limit]:
+        if item["id"] is None or size > PAGE_CHARACTERS:
+            break
+        rows.append(split(item)[1])
+        size += sum(len(value) for value in item if isinstance(value, str))
+    more = len(rows) < len(found) and found[0]["id"] is not None
+    return Page(found[0]["position"], rows, rows[-1]["id"] if more else None)

@@ -30,6 +30,8 @@ from server.stream.subscriber import Waiter
 
 MAX_EVENTS = 1_000
 """Events in one publish."""
+MAX_FIELDS = 20
+"""Fields of an event that are looked at one by one: whatever is more is refused at once."""
 READ_SECONDS = 1.0
 MAX_BODY = 8 * 1024 * 1024
 
@@ -140,6 +142,18 @@ async def post_events(request: web.Request) -> web.Response:
     return answer(Published(ids=[item.message_id for item in drafts]))
 
 
+def _must_be_narrow(events: Any) -> None:
+    """An event has five fields; judging thousands of unknown ones would hold up the loop.
+
+    Raises:
+        ApiError: 400.
+    """
+    for index, item in enumerate(events if isinstance(events, list) else ()):
+        if isinstance(item, dict) and len(item) > MAX_FIELDS:
+            message = f"an event has at most {len(NewEvent.model_fields)} fields"
+            raise ApiError(INVALID, issues=(Issue(("events", index), message, "too_many"),))
+
+
 def _must_cover(who: Principal, drafts: list[Draft]) -> None:
     """A key's channels are all that it may publish to, as they are all that it may read.
 
@@ -156,6 +170,7 @@ def _must_cover(who: Principal, drafts: list[Draft]) -> None:
 def _drafts(body: Any) -> list[Draft]:
     """All events, or all faults of all of them."""
     many = isinstance(body, dict) and "events" in body
+    _must_be_narrow(body["events"] if many else [body])
     events = check(Publish, body).events if many else [check(NewEvent, body)]
     drafts: list[Draft] = []
     issues: list[Issue] = []

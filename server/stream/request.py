@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from server.log.model import parse_id
-from server.openapi.reading import check, read_json
+from server.openapi.reading import bounded, check, read_json
 from server.stream.names import is_pattern
 
 MAX_CHANNELS = 128
@@ -117,7 +117,7 @@ async def from_body(model: type[W], request: web.Request) -> W:
     Raises:
         ApiError: 400, 413 or 415.
     """
-    body = await read_json(request)
+    body = bounded(await read_json(request))
     if isinstance(body, dict) and "channels" in body and "channel" not in body:
         body["channel"] = body.pop("channels")
     return check(model, body)

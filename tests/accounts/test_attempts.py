@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from server.db.pool import Database
-from tests.accounts.serving import Accounts, accounts, sign_in
+from tests.accounts.serving import PASSWORD, Accounts, accounts, sign_in
 
 
 async def guess(server: Accounts, count: int, email: str, **headers: str) -> list[int]:
@@ -54,6 +54,34 @@ async def test_an_address_has_thirty_attempts_over_all_accounts(clean: Database)
             assert await guess(server, 5, f"u{number}@example.com", **mine) == [401] * 5
         assert await guess(server, 1, "u7@example.com", **mine) == [429]
         assert await guess(server, 1, "u7@example.com", X_Forwarded_For="192.0.2.2") == [401]
+
+
+async def test_right_sign_ins_do_not_count_against_the_address(clean: Database) -> None:
+    async with accounts(clean, limits="off") as server:
+        await server.ada()
+        client = server.client()
+        assert [(await sign_in(client)).status_code for _ in range(40)] == [200] * 40
+
+
+async def test_guesses_at_sign_in_do_not_lock_the_owner_out_of_the_change(
+    server: Accounts,
+) -> None:
+    owner = await server.ada()
+    assert await guess(server, 6, "ada@example.com") == [401] * 5 + [429]
+    body = {"currentPassword": PASSWORD, "newPassword": "battery staple"}
+    wrong = body | {"currentPassword": "wrong"}
+    assert (await owner.post("/api/auth/change-password", json=wrong)).status_code == 400
+    assert (await owner.post("/api/auth/change-password", json=body)).status_code == 200
+    assert await guess(server, 1, "ada@example.com") == [429]
+
+
+async def test_guesses_at_the_change_do_not_lock_the_sign_in(server: Accounts) -> None:
+    owner = await server.ada()
+    wrong = {"currentPassword": "wrong", "newPassword": "battery staple"}
+    change = "/api/auth/change-password"
+    codes = [(await owner.post(change, json=wrong)).status_code for _ in range(6)]
+    assert codes == [400] * 5 + [429]
+    await server.signed_in()
 
 
 async def test_redis_being_down_opens_nothing(clean: Database) -> None:

@@ -23,6 +23,18 @@ async def test_behind_a_trusted_https_proxy_the_cookie_is_secure(clean: Database
         assert all("Max-Age=0" in item for item in gone)
 
 
+async def test_over_https_only_the_secure_cookie_signs_in(clean: Database) -> None:
+    async with accounts(clean, trusted_proxies="127.0.0.0/8") as server:
+        await server.ada()
+        token = (await sign_in(server.client())).json()["token"]
+        for headers, name, known in (
+            (HTTPS, SECURE, True), (HTTPS, COOKIE, False), ({}, SECURE, True), ({}, COOKIE, True),
+        ):  # fmt: skip
+            client = server.client(Cookie=f"{name}={token}", **headers)
+            answer = await client.get("/api/auth/get-session")
+            assert (answer.json() is not None) == known, (headers, name)
+
+
 async def test_whoever_is_no_trusted_proxy_says_nothing_of_https(server: Accounts) -> None:
     await server.ada()
     answer = await sign_in(server.client(**HTTPS))

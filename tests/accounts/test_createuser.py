@@ -12,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
+from server.auth import sessions
 from server.auth.passwords import Passwords
 from server.db.pool import Database
 from tests.process import REPOSITORY, ServerProcess, environment
@@ -59,7 +60,9 @@ async def test_it_makes_the_first_admin(clean: Database) -> None:
     passwords.close()
 
 
-async def test_an_existing_account_is_made_admin_and_may_get_a_password(clean: Database) -> None:
+async def test_an_existing_account_is_made_admin_with_a_new_password_and_no_session(
+    clean: Database,
+) -> None:
     assert command(clean, "ada@example.com").stdout == "made the user ada@example.com\n"
     again = command(clean, "ada@example.com")
     assert again.returncode == 1
@@ -67,15 +70,38 @@ async def test_an_existing_account_is_made_admin_and_may_get_a_password(clean: D
     before = await person(clean, "ada@example.com")
     assert before is not None
     assert (before["name"], before["role"]) == ("ada", "user")
-    assert command(clean, "ADA@example.com", "--admin", password=None).returncode == 0
-    made = await person(clean, "ada@example.com")
-    assert made is not None
-    assert made["role"] == "admin"
-    assert made["password_hash"] == before["password_hash"]
-    assert command(clean, "ada@example.com", "--admin", password="another one").returncode == 0
-    changed = await person(clean, "ada@example.com")
-    assert changed is not None
-    assert changed["password_hash"] != before["password_hash"]
+    connection = await asyncpg.connect(clean.url)
+    try:
+        await sessions.create(connection, before["id"])
+        # Anybody may have signed up with that address: without a new password nothing changes.
+        refused = command(clean, "ADA@example.com", "--admin", password=None)
+        assert refused.returncode == 1
+        assert "give it with --password-stdin" in refused.stderr
+        assert await person(clean, "ada@example.com") == before
+        assert await connection.fetchval("SELECT count(*) FROM sessions") == 1
+        done = command(clean, "ADA@example.com", "--admin", password="another one")
+        assert done.stdout == "ada@example.com is an admin now and has the new password\n"
+        changed = await person(clean, "ada@example.com")
+        assert changed is not None
+        assert (changed["id"], changed["role"]) == (before["id"], "admin")
+        passwords = Passwords()
+        assert await passwords.verify(changed["password_hash"], "another one")
+        assert not await passwords.verify(changed["password_hash"], PASSWORD)
+        passwords.close()
+        assert await connection.fetchval("SELECT count(*) FROM sessions") == 0
+    finally:
+        await connection.close()
+
+
+async def test_promoting_on_a_terminal_asks_for_the_new_password(clean: Database) -> None:
+    assert command(clean, "ada@example.com", password="the first one").returncode == 0
+    type_twice(clean, "--admin", said=b"is an admin now and has the new password")
+    row = await person(clean, "ada@example.com")
+    assert row is not None
+    assert row["role"] == "admin"
+    passwords = Passwords()
+    assert await passwords.verify(row["password_hash"], PASSWORD)
+    passwords.close()
 
 
 @pytest.mark.parametrize(
@@ -105,11 +131,11 @@ async def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(
     assert await person(clean, "ada@example.com")
 
 
-def type_twice(database: Database) -> bytes:
+def type_twice(database: Database, *arguments: str, said: bytes = b"made the user") -> bytes:
     """Answer both questions on a terminal; what stood on it in the end."""
     main, terminal = pty.openpty()
     with subprocess.Popen(
-        [*COMMAND, "ada@example.com"],
+        [*COMMAND, "ada@example.com", *arguments],
         cwd=REPOSITORY,
         env=settings(database),
         stdin=terminal,
@@ -123,7 +149,7 @@ def type_twice(database: Database) -> bytes:
             while not shown.endswith(question):
                 shown += os.read(main, 1024)
             os.write(main, f"{PASSWORD}\n".encode())
-        while b"made the user" not in shown:
+        while said not in shown:
             shown += os.read(main, 1024)
         assert process.wait() == 0
     os.close(main)

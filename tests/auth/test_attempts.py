@@ -60,10 +60,19 @@ def test_accounts_and_addresses_are_counted_apart(attempts: Attempts) -> None:
     assert refused(attempts, "a", "192.0.2.2")
 
 
-def test_a_success_clears_the_account_alone(attempts: Attempts) -> None:
-    for _ in range(4):
+def test_only_failures_count(attempts: Attempts) -> None:
+    for _ in range(40):
         assert not refused(attempts, "a")
-        attempts.succeeded("A")
+        attempts.succeeded("A", "192.0.2.1")
+    assert len(attempts.accounts) == len(attempts.addresses) == 0
+
+
+def test_a_success_does_not_forget_the_address_failures(attempts: Attempts) -> None:
+    for email in "bbc":
+        assert not refused(attempts, email)
+    assert not refused(attempts, "a")
+    attempts.succeeded("a", "192.0.2.1")
+    assert not refused(attempts, "c")
     assert refused(attempts, "a")
     assert not refused(attempts, "a", "192.0.2.2")
 
@@ -79,3 +88,33 @@ def test_memory_is_bounded(attempts: Attempts) -> None:
     for number in range(1000):
         attempts.begin(f"u{number}", f"192.0.2.{number}")
     assert len(attempts.accounts) == len(attempts.addresses) == 10
+
+
+def test_a_flood_of_others_does_not_unlock(attempts: Attempts) -> None:
+    for _ in range(2):
+        assert not refused(attempts, "locked")
+    for number in range(100):
+        assert not refused(attempts, f"u{number}", f"192.0.2.{number}")
+    assert refused(attempts, "locked", "198.51.100.1")
+    assert len(attempts.accounts) == 10
+
+
+def test_those_that_are_over_give_way_first(attempts: Attempts, clock: Clock) -> None:
+    attempts.begin("over", "192.0.2.1")
+    attempts.begin("over", "192.0.2.1")
+    clock.now += 60
+    for number in range(10):
+        attempts.begin(f"u{number}", f"198.51.100.{number}")
+    for number in range(10):
+        attempts.begin(f"u{number}", f"198.51.100.{number}")
+        assert refused(attempts, f"u{number}", "203.0.113.1")
+
+
+def test_memory_is_bounded_when_all_are_locked(attempts: Attempts) -> None:
+    for number in range(100):
+        for _ in range(2):
+            assert not refused(attempts, f"u{number}", f"192.0.2.{number}")
+        assert refused(attempts, f"u{number}", f"192.0.2.{number}")
+    assert len(attempts.accounts) == 10
+    assert refused(attempts, "u99", "198.51.100.1")
+    assert not refused(attempts, "u0", "198.51.100.1")

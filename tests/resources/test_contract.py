@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -234,3 +235,47 @@ def test_every_address_and_method_is_declared_once() -> None:
     names = [(route.method, route.path) for route in ROUTES]
     assert len(set(names)) == len(names)
     assert all(route.summary and route.handler.__doc__ for route in ROUTES)
+
+
+@over(WITH_BODY)
+async def test_a_body_of_very_many_fields_is_refused_in_a_few_words(
+    server: Served, route: Route
+) -> None:
+    answer = await send(server, route, {format(number, "x"): 0 for number in range(90_000)})
+    assert answer.status == 400
+    assert answer.issues == [([], "too_many")]
+
+
+@over(WITH_BODY)
+async def test_many_faults_are_told_up_to_a_hundred(server: Served, route: Route) -> None:
+    answer = await send(server, route, {format(number, "x"): 0 for number in range(1_000)})
+    assert answer.status == 400
+    assert len(answer.issues) == 100
+    assert "more issues" in answer.json["detail"]
+
+
+@over(WITH_BODY)
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "nonsense"])
+async def test_a_compressed_body_is_refused_unread(
+    server: Served, route: Route, coding: str
+) -> None:
+    answer = await send(server, route, *body(route), Content_Encoding=coding)
+    assert answer.status == 415
+
+
+@over(WITH_BODY)
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_outage(
+    server: Served, route: Route, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, token = await admitted(server)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = f"{route.method} {path(route)} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    writer.write(head.encode() + b'{"a":')
+    await writer.drain()
+    writer.transport.abort()
+    await call(server, "GET", "/api/hello")
+    await server.settled()
+    assert "OSError" not in caplog.text
+    assert "Connection lost" not in caplog.text
+    del reader

@@ -244,3 +244,25 @@ async def test_head_has_the_headers_alone(server: Served) -> None:
         answer = await call(server, "HEAD", path)
         assert (answer.status, answer.body) == (200, b"")
         assert answer.headers["stream-position"]
+
+
+async def test_a_page_of_large_posts_ends_early_and_goes_on(server: Served) -> None:
+    user, _ = await server.sign_in()
+    await server.app[POOL].execute(
+        "INSERT INTO posts (author_id, title, content)"
+        " SELECT $1, 'large', repeat('x', 50000) FROM generate_series(1, 30)",
+        user,
+    )
+    seen: list[str] = []
+    after = ""
+    pages = 0
+    while True:
+        answer = await call(server, "GET", f"/api/posts?limit=100{after}")
+        assert len(answer.body) < 1_000_000
+        seen += [post["id"] for post in answer.json["posts"]]
+        pages += 1
+        if answer.json["next"] is None:
+            break
+        after = f"&after={answer.json['next']}"
+    assert len(seen) == len(set(seen)) == 30
+    assert pages > 2
