@@ -96,11 +96,12 @@ class Process:
     ) -> None:
         self._settings = settings
         self._postgres = postgres
-        self._demo = demo
         self._main: asyncio.Task[int] | None = None
         self._signalled = False
         url = settings.database_url or (postgres.url if postgres else "")
         self._database = Database(url, settings.database_direct_url, embedded=postgres is not None)
+        # Before there is a loop: it takes a tenth of a second, for the document of all routes.
+        self._application = app.build(settings, self._database, demo=demo)
 
     async def run(self) -> int:
         """Serve until the first signal (0) or a fatal failure (1)."""
@@ -126,7 +127,7 @@ class Process:
     async def _live(self) -> int:
         prepare = migrate if self._settings.migrate == "on" else check
         await prepare(self._database)
-        application = app.build(self._settings, self._database, demo=self._demo)
+        application = self._application
         runner = web.AppRunner(
             application,
             # A write goes on when its client hangs up: the commit and the answer stay one.
