@@ -63,7 +63,7 @@ def build(settings: Settings, database: Database, *, demo: bool) -> web.Applicat
     app[health.READINESS] = health.Readiness()
     app[POLICIES] = policies(settings)
     if settings.access_log == "on":
-        app[ACCESS_LOG] = AccessLog()
+        app[ACCESS_LOG] = AccessLog(settings.trusted_proxies)
     app.on_response_prepare.append(tell)
     app.cleanup_ctx.append(_fatal)
     app.cleanup_ctx.append(_guard)

@@ -98,10 +98,11 @@ async def tell(request: web.Request, response: web.StreamResponse) -> None:
     if identifier := request.get(REQUEST_ID):
         headers["X-Request-Id"] = identifier
     headers.setdefault("X-Content-Type-Options", "nosniff")
-    if VERDICT in request:
-        tell_rate(request, response)
-    if CHANGE in request:
-        tell_session(request, response)
+    if len(request) > 1:  # more than its id was noted; asking for what is not there is dear
+        if VERDICT in request:
+            tell_rate(request, response)
+        if CHANGE in request:
+            tell_session(request, response)
 
 
 MIDDLEWARES = (envelope,)

@@ -16,7 +16,8 @@ from aiohttp import web
 
 from server.auth.identify import PRINCIPAL
 from server.guard.address import client_address
-from server.keys import REQUEST_ID, SETTINGS
+from server.keys import REQUEST_ID
+from server.settings import Network
 
 BATCH_SECONDS = 0.2
 """A line is at most so old when it is written."""
@@ -33,7 +34,10 @@ def _stderr(text: str) -> None:
 class AccessLog:
     """Collects lines and writes many at once: a write for each would cost more than the request."""
 
-    def __init__(self, write: Callable[[str], None] = _stderr) -> None:
+    def __init__(
+        self, trusted: tuple[Network, ...], write: Callable[[str], None] = _stderr
+    ) -> None:
+        self._trusted = trusted
         self._write = write
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -42,14 +46,14 @@ class AccessLog:
 
     def add(self, request: web.Request, response: web.StreamResponse, seconds: float) -> None:
         """Note an answered request; of a stream, when it has ended."""
-        who = request.get(PRINCIPAL)
+        who = request.get(PRINCIPAL) if len(request) > 1 else None
         size = response.content_length
         agent = request.headers.get("User-Agent", "")[:MAX_TEXT]
         self._lines.append(
             f'{{"time":"{self._now()}","id":"{request[REQUEST_ID]}","method":"{request.method}"'
             f',"path":{_text(request.path[:MAX_TEXT])},"status":{response.status}'
             f',"ms":{seconds * 1000:.2f},"bytes":{"null" if size is None else size}'
-            f',"client":"{client_address(request, request.app[SETTINGS].trusted_proxies)}"'
+            f',"client":"{client_address(request, self._trusted)}"'
             f',"who":{_text(who.label) if who is not None else "null"},"agent":{_text(agent)}}}\n'
         )
         if len(self._lines) >= BATCH_LINES:
