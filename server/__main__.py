@@ -90,7 +90,11 @@ def sql(statements: str | None) -> None:
 @click.option("--admin", is_flag=True, help="Make it, or an existing account, an admin.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def createuser(email: str, name: str | None, admin: bool, password_stdin: bool) -> None:
-    """Make an account; the password is asked for."""
+    """Make an account; the password is asked for.
+
+    An account that exists and is made admin gets the new password and is signed out everywhere:
+    anybody may have signed up with that address.
+    """
     # It brings pydantic models and argon2, which the other commands need not wait for.
     from server.accounts import createuser as command  # noqa: PLC0415
 
