@@ -40,11 +40,6 @@ class Principal:
         """Whether this is a user with the role `admin`."""
         return self.kind == "user" and self.role == "admin"
 
-    @property
-    def may_publish(self) -> bool:
-        """Whether this may publish events over HTTP."""
-        return self.is_admin or "publish" in self.scopes
-
 
 SCOPES = frozenset({"publish", "read", "notify", "webhooks"})
 """What an API key may be allowed: to publish events, read channels, notify users, and administer

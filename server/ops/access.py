@@ -45,7 +45,7 @@ class AccessLog:
         self._stamp = ""
 
     def add(self, request: web.Request, response: web.StreamResponse, seconds: float) -> None:
-        """Note an answered request; of a stream, when it has ended."""
+        """Note an answered request: a stream when it begins, or when its parked handler ends."""
         who = request.get(PRINCIPAL) if len(request) > 1 else None
         size = response.content_length
         agent = request.headers.get("User-Agent", "")[:MAX_TEXT]

