@@ -25,12 +25,13 @@ TICK = 0.5
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One open stream."""
+    """One open stream. `address`: its client's. `id`: names its process too, once it is added."""
 
     subscriber: Subscriber
     connection: Connection | Carrier
     principal: Principal
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    address: str = ""
+    id: str = ""
     opened: float = field(default_factory=time.monotonic)
     written: int = 0
     quiet_since: float = field(default_factory=time.monotonic)
@@ -40,6 +41,7 @@ class Stream:
 class Streams:
     """All open streams; each is in it exactly as long as its client is connected.
 
+    `process`: what the ids of its streams begin with.
     `heartbeat`: seconds of silence that an idle one bears. `deadline`: seconds after which one
     that takes nothing is cut.
     """
@@ -47,6 +49,7 @@ class Streams:
     def __init__(
         self, pubsub: PubSub, *, heartbeat: float, deadline: float, max_streams: int | None
     ) -> None:
+        self.process = secrets.token_hex(4)
         self.pubsub = pubsub
         self.heartbeat = heartbeat
         self.closing = False
@@ -74,8 +77,13 @@ class Streams:
         """A reconnection time in ms for one client of the present population."""
         return wire.spread(len(self._open))
 
+    def find(self, stream_id: str) -> Stream | None:
+        """The open stream of this id."""
+        return next((stream for stream in self if stream.id == stream_id), None)
+
     def add(self, stream: Stream) -> None:
-        """Register a stream."""
+        """Register a stream, and name it."""
+        stream.id = f"{self.process}-{secrets.token_hex(8)}"
         self._open[stream.subscriber] = stream
         self.pubsub.register(stream.subscriber)
 
