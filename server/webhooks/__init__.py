@@ -1,0 +1,1 @@
+"""Webhooks that come in: verified on their raw bytes, committed, applied once."""

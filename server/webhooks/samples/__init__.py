@@ -1,0 +1,1 @@
+"""Realistic bodies of each provider, one file each."""
