@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.clean import clean, reused
+
+__all__ = ["clean", "reused"]
