@@ -2,16 +2,18 @@
 
     python scripts/peers/engine.py PORT [uvloop|asyncio] [on|off]
 
-`GET /sse?channel=c` streams, `POST /pub` publishes its body as the data of one event. No database:
-what is measured is what a delivery costs once the event has been read.
+`GET /sse?channel=c` streams, `POST /pub?channel=c` publishes its body as the data of one event,
+`POST /pub?channels=N` one event to each of the channels c0, c1, … No database: what is measured is
+what a delivery costs once the event has been read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import sys
-import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from server.auth.principal import ANONYMOUS
 from server.log.model import Event
-from server.stream.connection import Connection
+from server.stream.handlers import StreamWanted
 from server.stream.names import Matcher
 from server.stream.opening import Opening
 from server.stream.outbound import Outbound
@@ -40,44 +42,86 @@ BODY = (
 )
 
 
+MESSAGE = "00000000-0000-4000-8000-%012x"
+"""Message ids come with the events, from Postgres: making them is no work of the engine."""
+
+
+def fitting(make: Callable[..., Any], **values: Any) -> Any:
+    """`make` with those of `values` that it has parameters for: the server's parts change."""
+    known = inspect.signature(make).parameters
+    return make(**{name: value for name, value in values.items() if name in known})
+
+
 def engine(*, taken: bool) -> Any:
     pubsub = PubSub(RING)
     pubsub.rebase(EPOCH, 0, None)
-    streams = Streams(pubsub, heartbeat=15.0, deadline=30.0, max_streams=None)
+    streams = fitting(Streams, pubsub=pubsub, heartbeat=15.0, deadline=30.0, max_streams=None)
     service = SimpleNamespace(
-        pubsub=pubsub, streams=streams, replay=Replay(pubsub, None), outbound=None
+        pubsub=pubsub,
+        streams=streams,
+        replay=Replay(pubsub, None),  # type: ignore[arg-type]  # it is never far behind
+        outbound=None,
     )
     if taken:
         service.outbound = Outbound(pubsub, service.replay, streams.remove)
     return service
 
 
-async def main(port: int, *, taken: bool) -> None:
-    service = engine(taken=taken)
+class Handlers:
+    """What is served, of one engine."""
 
-    async def sse(request: web.Request) -> web.StreamResponse:
-        wanted = SimpleNamespace(channel=request.query.getall("channel", ["c"]), limit=None)
-        opening = Opening(
-            service, ANONYMOUS, wanted, Matcher(wanted.channel), Start(service.pubsub.id), 262_144
+    def __init__(self, service: Any) -> None:
+        self.service = service
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        wanted = StreamWanted(channel=request.query.getall("channel", ["c"]))
+        opening = fitting(
+            Opening,
+            service=self.service,
+            principal=ANONYMOUS,
+            address="",
+            wanted=wanted,
+            channels=Matcher(wanted.channel),
+            start=Start(self.service.pubsub.id),
+            capacity=262_144,
         )
-        return await opening.answer(Connection(request, 30.0))
+        answer: web.StreamResponse = await opening.answer(request, 30.0)
+        return answer
 
-    async def publish(request: web.Request) -> web.Response:
+    async def publish(self, request: web.Request) -> web.Response:
         data = (await request.read()).decode()
-        channel = request.query.get("channel", "c")
-        event = Event(
-            service.pubsub.position + 1, channel, None, BODY % (channel, uuid.uuid4(), data)
-        )
-        service.pubsub.publish([event])
+        if "channels" not in request.query:
+            self._publish([request.query.get("channel", "c")], data)
+            return web.Response()
+        names = [f"c{number}" for number in range(int(request.query["channels"]))]
+        while names:
+            # As the log's reader does it: no more at a time than the loop can bear.
+            step = max(1, min(200, self.service.pubsub.bearable))
+            self._publish(names[:step], data)
+            names = names[step:]
+            await asyncio.sleep(0)
         return web.Response()
 
-    async def health(_: web.Request) -> web.Response:
+    def _publish(self, names: list[str], data: str) -> None:
+        first = self.service.pubsub.position + 1
+        self.service.pubsub.publish(
+            [
+                Event(pos, name, None, BODY % (name, MESSAGE % pos, data))
+                for pos, name in enumerate(names, first)
+            ]
+        )
+
+    async def health(self, _: web.Request) -> web.Response:
         return web.Response(text="ok")
 
+
+async def main(port: int, *, taken: bool) -> None:
+    service = engine(taken=taken)
+    handlers = Handlers(service)
     app = web.Application()
-    app.router.add_get("/sse", sse)
-    app.router.add_post("/pub", publish)
-    app.router.add_get("/healthz", health)
+    app.router.add_get("/sse", handlers.stream)
+    app.router.add_post("/pub", handlers.publish)
+    app.router.add_get("/healthz", handlers.health)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
@@ -89,5 +133,5 @@ async def main(port: int, *, taken: bool) -> None:
 if __name__ == "__main__":
     loop = (sys.argv[2:] or ["uvloop"])[0]
     factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main(int(sys.argv[1]), taken=sys.argv[3:] != ["off"]))
+    with asyncio.Runner(loop_factory=factory) as running:
+        running.run(main(int(sys.argv[1]), taken=sys.argv[3:] != ["off"]))
