@@ -1,4 +1,4 @@
--- schema_version: 3
+-- schema_version: 4
 --
 -- Tailrace's side of the database: the event log (schema `tailrace`) and the application's tables
 -- (schema `public`). Idempotent; applied in one transaction by `tailrace migrate`, which reads the
@@ -82,6 +82,15 @@ CREATE TABLE IF NOT EXISTS tailrace.message (
   at         timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX IF NOT EXISTS message_at ON tailrace.message USING brin (at);
+
+-- What processes answer each other; who has asked takes the rows away. No crash needs them.
+CREATE UNLOGGED TABLE IF NOT EXISTS tailrace.report (
+  request uuid NOT NULL,
+  process text NOT NULL,
+  body    json NOT NULL,
+  at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (request, process)
+);
 
 -- ---------------------------------------------------------------------------------------------
 -- Epochs
@@ -859,4 +868,4 @@ COMMENT ON TABLE public.contacts IS 'tailrace: the contact form';
 -- On table.public.contacts, which admins may read.
 SELECT tailrace.watch('public.contacts', columns => '{id,name,email,message,created_at}');
 
-INSERT INTO tailrace.schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;
+INSERT INTO tailrace.schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;

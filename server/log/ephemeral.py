@@ -1,7 +1,8 @@
 """Ephemeral events and control messages: best effort, no id, never in the log.
 
 They are the notification's payload itself, sent outside any user's transaction and coalesced, so
-that a process sends at most ten notifications a second however much there is to tell.
+that a process sends at most ten notifications a second however much there is to tell. Control
+messages go first and have a queue of their own: no event delays one or takes its place.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 PAYLOAD_BYTES = 7_000
 PERIOD = 0.1
 WAITING = 64
-"""Messages kept for the next notification; beyond it the oldest is dropped and counted."""
+"""Messages of a kind kept for the next one; beyond it the oldest is dropped and counted."""
 
 # NOTIFY gives its transaction a commit record: nobody needs to wait for that one's flush.
 _SEND = """
@@ -37,7 +38,8 @@ class Ephemeral:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._waiting: deque[tuple[str, str]] = deque()
+        self._urgent: deque[str] = deque()
+        self._waiting: deque[str] = deque()
         self._arrived = asyncio.Event()
         self.sent = 0
         self.dropped = 0
@@ -48,20 +50,27 @@ class Ephemeral:
         Raises:
             ValueError: the event alone is larger than a notification (7,000 bytes).
         """
-        self._queue("e", body_of(channel, type_, data, key))
+        self._queue(self._waiting, body_of(channel, type_, data, key))
 
     def control(self, message: dict[str, Any]) -> None:
-        """Tell all processes, this one included, to do something idempotent."""
-        self._queue("c", dumps(message))
+        """Tell all processes, this one included, to do something idempotent.
 
-    def _queue(self, kind: str, text: str) -> None:
+        It leaves within `PERIOD`, before any event. `message` has to be signed
+        (server/log/control.py), or nobody will listen.
+
+        Raises:
+            ValueError: the message alone is larger than a notification (7,000 bytes).
+        """
+        self._queue(self._urgent, dumps(message))
+
+    def _queue(self, waiting: deque[str], text: str) -> None:
         if len(text.encode()) > PAYLOAD_BYTES - 3:
             msg = f"an ephemeral message may have {PAYLOAD_BYTES} bytes"
             raise ValueError(msg)
-        if len(self._waiting) >= WAITING:
-            self._waiting.popleft()
+        if len(waiting) >= WAITING:
+            waiting.popleft()
             self.dropped += 1
-        self._waiting.append((kind, text))
+        waiting.append(text)
         self._arrived.set()
 
     async def run(self) -> None:
@@ -75,20 +84,21 @@ class Ephemeral:
                 self.sent += 1
             except LOST as error:
                 log.info("an ephemeral message was lost: %r", error)
-            if self._waiting:
+            if self._urgent or self._waiting:
                 self._arrived.set()
             await asyncio.sleep(PERIOD)
 
     def _take(self) -> str:
         """As many waiting messages of one kind as fit into a notification: a JSON array."""
-        kind, text = self._waiting.popleft()
+        kind, waiting = ("c", self._urgent) if self._urgent else ("e", self._waiting)
+        text = waiting.popleft()
         size = len(text.encode()) + 3
         texts = [text]
-        while self._waiting and self._waiting[0][0] == kind:
-            size += len(self._waiting[0][1].encode()) + 1
+        while waiting:
+            size += len(waiting[0].encode()) + 1
             if size > PAYLOAD_BYTES:
                 break
-            texts.append(self._waiting.popleft()[1])
+            texts.append(waiting.popleft())
         return f"{kind}[{','.join(texts)}]"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from server.db.faults import LOST
@@ -29,11 +29,16 @@ POLL = 0.1
 Mode = Literal["notify", "polling"]
 
 
+async def _content(_connection: Connection) -> bool:
+    return True
+
+
 class Listener:
     """Turns notifications into calls.
 
     `on_stamped(hi)`: the log goes up to `hi` (`None`: look). `on_poke()`: an outbox has rows.
     `on_ephemeral(json)`, `on_control(json)`: a message's text. `on_epoch()`: a new one has begun.
+    `on_proved(connection)`: notifications arrive on this one; called again until it says True.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Listener:
         on_ephemeral: Callable[[str], None],
         on_control: Callable[[str], None],
         on_epoch: Callable[[], None],
+        on_proved: Callable[[Connection], Awaitable[bool]] = _content,
     ) -> None:
         self._connect = connect
         self._on_stamped = on_stamped
@@ -54,6 +60,7 @@ class Listener:
         self._on_ephemeral = on_ephemeral
         self._on_control = on_control
         self._on_epoch = on_epoch
+        self._on_proved = on_proved
         self._probes: dict[str, asyncio.Future[None]] = {}
         self._connection: Connection | None = None
         self._lost = asyncio.Event()
@@ -104,6 +111,7 @@ class Listener:
         connection.add_termination_listener(lambda _: self._lost.set())
         await connection.add_listener(CHANNEL, self._receive)
         self._connection = connection
+        proved = False
         self._on_look()  # after LISTEN: what was missed before it is in the log by now
         while not self._lost.is_set():
             try:
@@ -115,6 +123,9 @@ class Listener:
                 log.warning("notifications do not arrive here (a pooler?): polling the log")
             else:
                 self.mode = "notify"
+                if not proved:
+                    async with self._speaking:
+                        proved = await self._on_proved(connection)
             await self._wait()
         msg = "the connection was closed"
         raise ConnectionError(msg)

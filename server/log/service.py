@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 import asyncpg
 
+from server.log.control import derive
 from server.log.ephemeral import Ephemeral, messages
 from server.log.history import History
 from server.log.listener import Listener, Mode
+from server.log.living import Living
 from server.log.model import Sink
 from server.log.outbox import Outbox
+from server.log.peers import Peers
 from server.log.reader import Reader
 from server.log.retention import Retention
 from server.log.stamper import Stamper
@@ -22,9 +26,21 @@ if TYPE_CHECKING:
 
 
 class Log:
-    """Feeds `sink` from the database at `dsn` (direct, not through a pooler) and `pool`."""
+    """Feeds `sink` from the database at `dsn` (direct, not through a pooler) and `pool`.
 
-    def __init__(self, pool: Pool, dsn: str, sink: Sink, settings: Settings, tasks: Tasks) -> None:
+    `process`: what the others know this process by, 8 hexadecimal digits.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        dsn: str,
+        sink: Sink,
+        settings: Settings,
+        tasks: Tasks,
+        *,
+        process: str,
+    ) -> None:
         self._dsn = dsn
         self._sink = sink
         self._tasks = tasks
@@ -41,14 +57,21 @@ class Log:
             self._connect, self.reader.offer, self.reader.wake, self.retention.extend
         )
         self.outbox = Outbox(pool, self.stamper.wake)
+        self.living = Living(process, pool)
+        # Without a secret nobody else could know it: there is one process.
+        key = derive(settings.secret or secrets.token_urlsafe(32))
+        self.peers = Peers(
+            self.living, pool, self.ephemeral, key, lambda: self.listener.mode == "polling"
+        )
         self.listener = Listener(
             self._connect,
             on_stamped=self.reader.wake,
             on_poke=self.stamper.poke,
             on_look=self._look,
             on_ephemeral=self._announce,
-            on_control=lambda _: None,
+            on_control=self.peers.hear,
             on_epoch=self.reader.wake,
+            on_proved=self.living.join,
         )
 
     async def start(self) -> None:
@@ -60,6 +83,7 @@ class Log:
         self._tasks.spawn("stamper", self.stamper.run)
         self._tasks.spawn("outbox", self.outbox.run)
         self._tasks.spawn("ephemeral", self.ephemeral.run)
+        self._tasks.spawn("answers", self.peers.run)
         self._tasks.spawn("retention", self.retention.run)
 
     async def prove(self) -> Mode:

@@ -61,11 +61,28 @@ async def test_what_alone_is_too_large_is_refused(ephemeral: Ephemeral) -> None:
         ephemeral.send("a", "t", "x" * PAYLOAD_BYTES)
 
 
-async def test_control_and_events_do_not_mix_in_one_payload(ephemeral: Ephemeral) -> None:
+async def test_control_goes_first_and_does_not_mix_with_events(ephemeral: Ephemeral) -> None:
     ephemeral.send("a", "t", 1)
     ephemeral.control({"do": "end"})
-    assert ephemeral._take()[:2] == "e["
+    ephemeral.send("a", "t", 2)
+    ephemeral.control({"do": "more"})
+    assert ephemeral._take() == 'c[{"do":"end"},{"do":"more"}]'
+    assert [json.loads(body)["data"] for _, body in messages(ephemeral._take()[1:])] == [1, 2]
+
+
+async def test_no_number_of_events_takes_a_control_messages_place(ephemeral: Ephemeral) -> None:
+    ephemeral.control({"do": "end"})
+    for number in range(WAITING + 1):
+        ephemeral.send("a", "t", number)
+    assert ephemeral.dropped == 1
     assert ephemeral._take() == 'c[{"do":"end"}]'
+
+
+async def test_control_messages_are_bounded_too(ephemeral: Ephemeral) -> None:
+    for number in range(WAITING + 3):
+        ephemeral.control({"n": number})
+    assert ephemeral.dropped == 3
+    assert json.loads(ephemeral._take()[1:])[0] == {"n": 3}
 
 
 async def test_an_ephemeral_event_reaches_the_clients_of_every_process(clean: Database) -> None:

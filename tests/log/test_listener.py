@@ -120,3 +120,38 @@ async def test_without_a_connection_nothing_is_proved(
     await until(lambda: listener._connection is None)
     with pytest.raises(ConnectionError):
         await listener.prove()
+
+
+async def test_a_connection_is_told_of_once_when_it_has_proved_that_notifications_arrive(
+    gate: tuple[Gate, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROBE_TIMEOUT", 0.1)
+    monkeypatch.setattr(module, "PROBE_EVERY", 0.02)
+    told: list[int] = []
+
+    async def proved(connection: Sql) -> bool:
+        told.append(connection.get_server_pid())
+        return len(told) > 1  # the first time it did not work
+
+    def nothing(*_: object) -> None:
+        pass
+
+    gate[0].deaf = True
+    listener = Listener(
+        lambda: asyncpg.connect(gate[1].url),
+        on_stamped=nothing, on_poke=nothing, on_look=nothing, on_ephemeral=nothing,
+        on_control=nothing, on_epoch=nothing, on_proved=proved,
+    )  # fmt: skip
+    task = asyncio.create_task(listener.run())
+    await until(lambda: listener._connection is not None)
+    assert (await listener.prove(), told) == ("polling", [])
+    gate[0].deaf = False
+    await until(lambda: len(told) == 2)
+    for _ in range(3):
+        assert await listener.prove() == "notify"
+    assert len(told) == 2
+    gate[0].cut()
+    await until(lambda: len(told) == 3)
+    assert told[0] == told[1] != told[2]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -87,6 +87,18 @@ def test_the_schema_says_its_version_in_its_first_line() -> None:
     assert f"schema_version (version) VALUES ({version})" in text
 
 
+async def test_a_database_of_version_3_gets_the_table_of_reports(database: Database) -> None:
+    connection = await asyncpg.connect(database.url)
+    await connection.execute("""DROP TABLE tailrace.report;
+        DELETE FROM tailrace.schema_version; INSERT INTO tailrace.schema_version VALUES (3)""")
+    assert await migrate(database)
+    kind = "SELECT relpersistence::text FROM pg_class WHERE oid = 'tailrace.report'::regclass"
+    assert await connection.fetchval(kind) == "u"
+    newest = await connection.fetchval("SELECT max(version) FROM tailrace.schema_version")
+    assert newest == read_schema()[0] >= 4
+    await connection.close()
+
+
 async def test_an_empty_database_is_migrated_and_works(postgres: EmbeddedPostgres) -> None:
     from tests.conftest import database_url
     from tests.served import served
