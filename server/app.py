@@ -34,8 +34,11 @@ from server.ops.metrics import Metrics
 from server.resources import RESOURCES
 from server.resources.mail import MAILER, Mailer
 from server.settings import Settings
-from server.stream import events, handlers
+from server.stream import events, handlers, introspection
 from server.stream.channels import readable
+from server.stream.directory import DIRECTORY, Directory
+from server.stream.limits import limits_of
+from server.stream.permissions import Permissions
 from server.stream.pubsub import PubSub
 from server.stream.service import OPENED, SERVICE, Service
 from server.stream.streams import Streams
@@ -80,6 +83,7 @@ def build(settings: Settings, database: Database, *, demo: bool) -> web.Applicat
 def _add_routes(app: web.Application) -> None:
     add(app, health.healthz, health.readyz)
     add(app, handlers.get_stream, handlers.post_stream, events.get_events, events.post_events)
+    add(app, *introspection.ROUTES)
     accounts.add_routes(app)
     for routes in RESOURCES:
         add(app, *routes)
@@ -113,21 +117,22 @@ async def _core(app: web.Application) -> AsyncIterator[None]:
     settings, database, tasks = app[SETTINGS], app[DATABASE], app[TASKS]
     pool = await create_pool(database, settings.pool_size, check=_check_epoch)
     pubsub = PubSub(settings.ring_bytes)
-    log = Log(pool, database.direct, pubsub, settings, tasks)
-    limit = settings.max_streams if settings.limits == "on" else None
     streams = Streams(
         pubsub,
         heartbeat=settings.heartbeat,
         deadline=settings.write_deadline,
-        max_streams=limit,
+        limits=limits_of(settings),
     )
+    log = Log(pool, database.direct, pubsub, settings, tasks, process=streams.process)
     service = Service(log, pubsub, streams)
     app[POOL], app[SERVICE] = pool, service
+    app[DIRECTORY] = Directory(streams, log.peers)
     try:
         await log.start()
         if settings.takeover == "on":
             await service.take_over()
         tasks.spawn("streams", streams.run)
+        tasks.spawn("permissions", Permissions(pool, streams, app[OPENED]).run)
         tasks.spawn("metrics", Metrics(service).run)
         if settings.smtp_url:
             mailer = app[MAILER] = Mailer(pool, settings)

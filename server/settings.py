@@ -95,6 +95,13 @@ class Settings(BaseSettings):
     """Seconds of silence after which an idle stream gets an id-only block."""
     max_streams: int = Field(20_000, alias="TAILRACE_MAX_STREAMS", ge=1)
     """Open streams of one process; beyond it a stream request is answered `bye: overload`."""
+    stream_rate: int = Field(2_000, alias="TAILRACE_STREAM_RATE", ge=1)
+    """Streams that may begin in one second in one process, as many at once."""
+    streams_per_address: int = Field(1_000, alias="TAILRACE_STREAMS_PER_ADDRESS", ge=1)
+    streams_per_user: int = Field(100, alias="TAILRACE_STREAMS_PER_USER", ge=1)
+    """Open streams in one process of one signed-in user, the tokens that he had made included."""
+    max_age: float = Field(6 * 3600.0, alias="TAILRACE_MAX_AGE", ge=0)
+    """Seconds after which a stream is told to come again, less up to a quarter; 0: never."""
     stream_buffer: int = Field(256 * 1024, alias="TAILRACE_STREAM_BUFFER", ge=1024)
     """Bytes kept for one subscriber before it is *lagging* and reads from the ring or the log."""
     ring_bytes: int = Field(16 * MIB, alias="TAILRACE_RING_BYTES", ge=0)

@@ -74,6 +74,7 @@ def client_address(request: web.BaseRequest, trusted: tuple[Network, ...]) -> st
     return name
 
 
+@functools.lru_cache(maxsize=4096)
 def limit_key(address: str) -> str:
     """What is limited: an IPv4 address, or the /64 that one IPv6 customer has to himself."""
     parsed = _parse(address)

@@ -94,7 +94,7 @@ class ServerSentEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    event: Literal["message", "ready", "gap", "bye"]
+    event: Literal["message", "ready", "gap", "skipped", "bye"]
     data: str = Field(json_schema_extra={"contentMediaType": "application/json"})
     id: str | None = Field(None, pattern=EVENT_ID, json_schema_extra=never_null)
     retry: int | None = Field(

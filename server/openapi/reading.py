@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import types
 import typing
@@ -91,6 +92,7 @@ def read_query(model: type[M], request: web.Request) -> M:
     return check(model, values)
 
 
+@functools.cache
 def many(model: type[BaseModel]) -> frozenset[str]:
     """The names of a model's fields that are lists."""
     return frozenset(

@@ -17,14 +17,13 @@ from server.auth.identify import identify, unauthorized
 from server.auth.principal import Principal
 from server.db.faults import LOST
 from server.errors import INVALID, NOT_FOUND, ApiError, invalid
-from server.keys import POOL, SETTINGS
+from server.keys import POOL
 from server.openapi.access import SIGNED_IN, scope
 from server.openapi.fields import Input, Key, Line, Moment, Output, ServerSentEvent, Text
 from server.openapi.route import Route, answer, route
 from server.resources import notifications_sql as sql
 from server.resources.shapes import POSITION, Flag, Id, Paged, RowPath, Success, cut
 from server.stream import wire
-from server.stream.connection import Connection
 from server.stream.handlers import refuse
 from server.stream.service import SERVICE
 from server.stream.snapshots import snapshots
@@ -200,8 +199,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
     try:
         principal = await identify(request)
     except LOST:
-        connection = Connection(request, request.app[SETTINGS].write_deadline)
-        return await refuse(request.app[SERVICE], connection, "overload")
+        population = request.app[SERVICE].streams.population
+        return refuse(request, population.refuse("database"))
     if principal.user_id is None:
         raise unauthorized("notifications are a signed-in user's")
     user_id = principal.user_id

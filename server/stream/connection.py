@@ -96,9 +96,9 @@ class Connection:
         on which every later wait of this connection would break."""
         room = asyncio.ensure_future(writer.drain())
         try:
-            waiting = self._waiting()
+            waiting = self.waiting()
             while not (await asyncio.wait((room,), timeout=self._deadline))[0]:
-                before, waiting = waiting, self._waiting()
+                before, waiting = waiting, self.waiting()
                 if waiting >= before:
                     self.abort()
                     msg = f"the client took nothing for {self._deadline:g} s"
@@ -107,7 +107,7 @@ class Connection:
         finally:
             room.cancel()
 
-    def _waiting(self) -> int:
+    def waiting(self) -> int:
         """Bytes that the client has not taken yet, of the transport and of the kernel: the
         transport alone moves only when a third of the kernel's buffer has become free."""
         transport = self._request.transport
@@ -122,7 +122,7 @@ class Connection:
 
     def stalled(self, now: float, deadline: float) -> bool:
         """Whether nothing of what waits was taken for `deadline` seconds; asked now and then."""
-        return self._stall.lasts(self.written, self._waiting(), now, deadline)
+        return self._stall.lasts(self.written, self.waiting(), now, deadline)
 
     def abort(self) -> None:
         """Cut the connection without waiting for what is buffered."""

@@ -6,24 +6,34 @@ import logging
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from server.auth.identify import identify, unauthorized
 from server.auth.principal import Principal
 from server.db.faults import LOST
 from server.errors import FORBIDDEN, UNAUTHORIZED, UNAVAILABLE, ApiError
+from server.guard.rates import address_of
 from server.keys import SETTINGS
 from server.openapi.access import READERS
 from server.openapi.fields import EVENT_ID, ServerSentEvent
 from server.openapi.route import route
 from server.stream import wire
 from server.stream.channels import readable
-from server.stream.connection import Connection
+from server.stream.limits import Refusal
 from server.stream.names import Matcher
 from server.stream.opening import Opening
-from server.stream.request import MAX_CHANNELS, MAX_REWIND, After, Channel, Since, Wanted, from_body
-from server.stream.service import OPENED, SERVICE, Service
+from server.stream.request import (
+    MAX_CHANNELS,
+    MAX_REWIND,
+    After,
+    Channel,
+    Mode,
+    Since,
+    WantedStream,
+    from_body,
+)
+from server.stream.service import OPENED, SERVICE
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +79,7 @@ SinceText = Annotated[
 ]
 
 
-class StreamWanted(Wanted):
+class StreamWanted(WantedStream):
     """Channels, and at most one of `after`, `rewind` and `since`; without one, the present."""
 
     channel: list[ChannelText] = Field(
@@ -78,6 +88,9 @@ class StreamWanted(Wanted):
     after: AfterText | None = Field(None, description="Resume after this id, or `earliest`.")
     since: SinceText | None = Field(
         None, description="Start at a time, or so long ago: `30s`, `10m`, `2h`, `7d`."
+    )
+    mode: Mode = Field(
+        "all", description="`latest`: while lagging, only the newest event of each channel and key."
     )
 
 
@@ -125,41 +138,38 @@ async def post_stream(request: web.Request) -> web.StreamResponse:
     return await _stream(request, await from_body(StreamBody, request))
 
 
-async def _stream(request: web.Request, wanted: Wanted) -> web.StreamResponse:
-    service = request.app[SERVICE]
-    connection = Connection(request, request.app[SETTINGS].write_deadline)
+async def _stream(request: web.Request, wanted: StreamWanted) -> web.StreamResponse:
+    service, settings = request.app[SERVICE], request.app[SETTINGS]
+    address = address_of(request)
+    head = request.method == "HEAD"
+    # First of all: in a storm even finding out who asks is too much.
+    refusal = None if head else service.streams.refusal(address)
+    if refusal is not None:
+        return refuse(request, refusal)
     channels = Matcher(wanted.channel)
-    start = None
     try:
         principal = await allow(request, wanted.channel)
-        if request.method == "HEAD":
+        if head:
             return web.Response(headers=wire.HEADERS)
-        if service.streams.refusal is None:
-            start = await service.start(wanted, channels, last_event_id(request))
+        start = await service.start(wanted, channels, last_event_id(request))
     except ApiError as error:
         if error.kind != UNAVAILABLE:
             raise
+        return refuse(request, service.streams.population.refuse("database"))
     except LOST as error:
         log.info("a stream has to wait for the database: %r", error)
-    # Asked again: others may have been admitted while this one looked up its start.
-    if start is None or service.streams.refusal:
-        return await refuse(service, connection, service.streams.refusal or "overload")
-    capacity = request.app[SETTINGS].stream_buffer
-    opening = Opening(service, principal, wanted, channels, start, capacity)
-    return await opening.answer(connection)
+        return refuse(request, service.streams.population.refuse("database"))
+    opening = Opening(service, principal, address, wanted, channels, start, settings.stream_buffer)
+    return await opening.answer(request, settings.write_deadline)
 
 
-async def refuse(
-    service: Service, connection: Connection, reason: wire.ByeReason
-) -> web.StreamResponse:
+def refuse(request: web.Request, refusal: Refusal) -> web.Response:
     """Answer a stream that can't be had with 200 and `bye`: EventSource gives up on any error."""
-    try:
-        await connection.open()
-        await connection.write(wire.bye(reason, service.streams.retry()))
-        await connection.close()
-    except ConnectionError:
-        connection.abort()
-    return connection.response
+    response = web.Response(body=wire.bye(refusal.reason, refusal.retry), headers=wire.HEADERS)
+    if request.version == HttpVersion11:
+        response.enable_chunked_encoding()  # as every stream
+    response.force_close()
+    return response
 
 
 def last_event_id(request: web.Request) -> str | None:

@@ -16,6 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from os import write
 
 from server.db.faults import LOST
 from server.log.model import EventId
@@ -54,8 +55,9 @@ class Line(Subscriber):
         *,
         capacity: int,
         limit: int | None = None,
+        latest: bool = False,
     ) -> None:
-        super().__init__(channels, start, capacity=capacity, limit=limit)
+        super().__init__(channels, start, capacity=capacity, limit=limit, latest=latest)
         self.outbound = outbound
         self.catching: asyncio.Task[None] | None = None
 
@@ -96,7 +98,7 @@ class Outbound:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._empty)
 
-    def _empty(self) -> None:  # noqa: C901 - hot, see below
+    def _empty(self) -> None:  # noqa: C901, PLR0912 - hot, see below
         """Send what waits for the next lines, then see whether they are to end or to catch up.
 
         Hot: its body runs once for each delivery, so it calls nothing that it can do itself.
@@ -119,7 +121,14 @@ class Outbound:
                     elif self._size:
                         data = self._chunk if carrier.chunked else self._raw
                         carrier.written += len(data)
-                        carrier.send(data)
+                        sent = 0
+                        if carrier.descriptor >= 0:
+                            try:
+                                sent = write(carrier.descriptor, data)
+                            except OSError:
+                                sent = 0  # full, or broken: the transport knows what to do
+                        if sent != len(data):
+                            carrier.transport.write(data[sent:] if sent else data)
                 if not line.live or line.ended or line.pending:
                     self._go_on(line)
         except Exception as error:
@@ -166,6 +175,8 @@ class Outbound:
             while line.idle and not (line.ended or line.live or carrier.paused or carrier.closed):
                 pause = 0.0
                 async with self._turn:
+                    if line.carrier.paused:
+                        break  # while it waited for its turn: it must not become live
                     try:
                         data = await self._replay.feed(line)
                     except LOST:

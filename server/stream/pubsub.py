@@ -32,19 +32,23 @@ class Ring:
         self.capacity = capacity
         self.size = 0
         self._frames: dict[int, tuple[str, bytes]] = {}
+        # Counted, not found: a dictionary that loses its first entries is slow to tell the next.
+        self._oldest = 0
 
     @property
     def first(self) -> int | None:
         """The oldest position in it."""
-        return next(iter(self._frames), None)
+        return self._oldest if self._frames else None
 
     def append(self, pos: int, channel: str, frame: bytes) -> None:
         """Add the next frame, dropping the oldest beyond the capacity."""
+        if not self._frames:
+            self._oldest = pos
         self._frames[pos] = (channel, frame)
         self.size += len(frame) + ENTRY
         while self.size > self.capacity:
-            oldest = next(iter(self._frames))
-            self.size -= len(self._frames.pop(oldest)[1]) + ENTRY
+            self.size -= len(self._frames.pop(self._oldest)[1]) + ENTRY
+            self._oldest += 1
 
     def clear(self) -> None:
         """Forget everything: what follows does not continue it."""

@@ -8,11 +8,14 @@ floor that was committed before, so a page from above the later floor is whole.
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from server.log.history import History, Page, next_limit
 from server.log.model import Selection
 from server.stream import wire
 from server.stream.blocks import Block, Blocks
+from server.stream.latest import HOLD, LOOKS, Newest, position
+from server.stream.names import Matcher
 from server.stream.pubsub import PubSub
 from server.stream.subscriber import Subscriber
 
@@ -24,6 +27,18 @@ NEAR = 100_000
 """Positions from the present within which they do: far back a channel's own index is better."""
 CHUNK = 256 * 1024
 """Bytes that are taken from ring or log at once: what one client may hold up in memory."""
+
+
+class Look(NamedTuple):
+    """The matching frames after a position, and the position that was looked through to.
+
+    `pruned`: instead, events up to `reached` are gone. `far`: it may have been a long way.
+    """
+
+    frames: list[bytes]
+    reached: int
+    pruned: bool = False
+    far: bool = False
 
 
 class Replay:
@@ -45,51 +60,95 @@ class Replay:
     async def feed(self, subscriber: Subscriber) -> bytes:
         """The next bytes for a subscriber that is not live.
 
-        It is live when this returns the id-only block that ends a replay. Empty bytes: look
-        again (something else waits, or the stream has ended).
+        It is live when this returns the id-only block that ends a replay. Empty bytes: see again
+        whether it may be fed (something else waits or has been sent, or the stream has ended),
+        and ask again. While this waited its connection may have become full: a gap that a rebase
+        put was written. So only the caller, who sees that, may let it join.
         """
-        while not subscriber.ended and subscriber.idle:
-            if self._pubsub.join(subscriber):
-                return wire.mark(subscriber.position)
-            found = self._pubsub.ring.after(subscriber.cursor, subscriber.channels, CHUNK)
-            if found is not None:
-                frames, subscriber.cursor = found
-                if frames:
-                    return _hand_out(subscriber, frames)
-                await asyncio.sleep(0)  # it was a long look
-                continue
-            self._reading += 1
-            try:
-                data = await self._read(subscriber)
-            finally:
-                self._reading -= 1
-            if data is not None:
-                return data
+        if subscriber.ended or not subscriber.idle:
+            return b""
+        if self._pubsub.join(subscriber):
+            return wire.mark(subscriber.position)
+        read = self._newest if subscriber.latest else self._next
+        data = await read(subscriber)
+        if not data:
+            await asyncio.sleep(0)  # it was a long look
+        return data
+
+    async def _next(self, subscriber: Subscriber) -> bytes:
+        """What follows the cursor; empty: look again."""
+        look = await self._look(subscriber, subscriber.cursor, CHUNK)
+        if look is None:
+            return b""
+        if look.pruned:
+            return _gap(subscriber, look.reached)
+        subscriber.cursor = look.reached
+        if look.frames:
+            return _hand_out(subscriber, look.frames[: subscriber.left])
+        if look.far and look.reached < self._pubsub.position:
+            return wire.mark(subscriber.position)  # a client that is cut here starts here
         return b""
 
-    async def _read(self, subscriber: Subscriber) -> bytes | None:
-        """The next bytes from the log; `None`: look again."""
+    async def _newest(self, subscriber: Subscriber) -> bytes:
+        """What follows the cursor, without what later events replace; empty: look again."""
+        newest = Newest()
+        ground, reached = subscriber.position, subscriber.cursor
+        for _ in range(LOOKS):
+            look = await self._look(subscriber, reached, HOLD)
+            if look is None:
+                return b""
+            if look.pruned:
+                if newest.seen:
+                    break  # first what there is
+                subscriber.cursor = reached
+                return _gap(subscriber, look.reached)
+            newest.add(look.frames)
+            reached = look.reached
+            if reached >= self._pubsub.position or newest.size >= HOLD:
+                break
+            await asyncio.sleep(0)
+            if subscriber.position != ground or subscriber.ended or not subscriber.idle:
+                return b""
+        frames, skipped = newest.first(CHUNK, subscriber.left)
+        subscriber.cursor = reached if len(frames) == len(newest) else position(frames[-1])
+        if skipped:
+            return wire.skipped(skipped, ground) + _hand_out(subscriber, frames)
+        if frames:
+            return _hand_out(subscriber, frames)
+        return wire.mark(subscriber.position) if reached < self._pubsub.position else b""
+
+    async def _look(self, subscriber: Subscriber, after: int, most: int) -> Look | None:
+        """A look at what follows a position, at about `most` bytes of it; `None`: look again.
+
+        Nothing is awaited between what proves a look and its return: the caller may move the
+        subscriber by it.
+        """
+        found = self._pubsub.ring.after(after, subscriber.channels, most)
+        if found is not None:
+            return Look(*found)
+        self._reading += 1
+        try:
+            return await self._read(subscriber, after)
+        finally:
+            self._reading -= 1
+
+    async def _read(self, subscriber: Subscriber, after: int) -> Look | None:
+        """A look into the log."""
         if self._shares(subscriber):
             before = subscriber.position
-            block = await self._blocks.after(before.epoch, before.pos, self._pubsub.position)
+            block = await self._blocks.after(before.epoch, after, self._pubsub.position)
             if subscriber.position != before:
                 return None
             if block is not None:
-                return _from_block(subscriber, block)
-        page = await self._page(subscriber)
+                return _of_block(block, after, subscriber.channels)
+        page = await self._page(subscriber, after)
         if page is None:
             return None
-        if page.head.floor > subscriber.cursor:
-            before = subscriber.position
-            subscriber.cursor = page.head.floor
-            return wire.gap(str(before), subscriber.position, "pruned")
-        subscriber.cursor = page.reached
+        if page.head.floor > after:
+            return Look([], page.head.floor, pruned=True)
         subscriber.page = next_limit(page.events, subscriber.page, CHUNK)
-        if page.events:
-            return _hand_out(subscriber, [wire.event(subscriber.epoch, e) for e in page.events])
-        if page.reached < self._pubsub.position:
-            return wire.mark(subscriber.position)  # a client that is cut here starts here
-        return None
+        frames = [wire.event(subscriber.epoch, item) for item in page.events]
+        return Look(frames, page.reached, far=True)
 
     def _shares(self, subscriber: Subscriber) -> bool:
         """Whether a subscriber reads with the others."""
@@ -105,13 +164,11 @@ class Replay:
         self._forget = None
         self._blocks.clear()
 
-    async def _page(self, subscriber: Subscriber) -> Page | None:
+    async def _page(self, subscriber: Subscriber, after: int) -> Page | None:
         """One page of the log; `None` when the ground has moved under it."""
         before = subscriber.position
         selection = Selection(tuple(subscriber.channels.exact), subscriber.channels.patterns)
-        page = await self._history.page(
-            selection, subscriber.cursor, self._pubsub.position, subscriber.page
-        )
+        page = await self._history.page(selection, after, self._pubsub.position, subscriber.page)
         self.pages += 1
         if subscriber.position != before:
             return None
@@ -122,27 +179,30 @@ class Replay:
         return page
 
 
-def _from_block(subscriber: Subscriber, block: Block) -> bytes | None:
-    """What a subscriber wants of a block, up to `CHUNK` bytes; `None` if that is nothing."""
+def _of_block(block: Block, after: int, wanted: Matcher) -> Look:
+    """What is wanted of a block behind a position, up to `CHUNK` bytes."""
     frames: list[bytes] = []
-    size = 0
-    wanted, cursor = subscriber.channels, subscriber.cursor
+    size, reached = 0, after
     for item in block:
-        if item.pos <= cursor:
+        if item.pos <= after:
             continue
         if size >= CHUNK:
             break
-        subscriber.cursor = item.pos
+        reached = item.pos
         if item.channel in wanted:
             frames.append(item.frame)
             size += len(item.frame)
-    return _hand_out(subscriber, frames) if frames else None
+    return Look(frames, reached)
+
+
+def _gap(subscriber: Subscriber, floor: int) -> bytes:
+    """Move a subscriber to the floor, and tell."""
+    before = subscriber.position
+    subscriber.cursor = floor
+    return wire.gap(str(before), subscriber.position, "pruned")
 
 
 def _hand_out(subscriber: Subscriber, frames: list[bytes]) -> bytes:
-    """Join what is read, as far as the stream's own limit goes."""
-    if subscriber.left is not None:
-        frames = frames[: subscriber.left]
-    data = b"".join(frames)
+    """Join what is read, and count it."""
     subscriber.count(len(frames))
-    return data
+    return b"".join(frames)

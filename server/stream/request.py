@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from aiohttp import web
 from pydantic import (
@@ -70,6 +70,7 @@ def _since(value: Any) -> Any:
 Channel = Annotated[str, AfterValidator(_channel)]
 After = Annotated[str, AfterValidator(_after)]
 Since = Annotated[datetime, BeforeValidator(_since)]
+Mode = Literal["all", "latest"]
 
 
 class Wanted(BaseModel):
@@ -99,6 +100,13 @@ class Wanted(BaseModel):
             msg = "give one of after, rewind and since"
             raise ValueError(msg)
         return self
+
+
+class WantedStream(Wanted):
+    """A stream; `mode`: whether it gets every event, or while it lags only the newest of each
+    channel and key (latest.py)."""
+
+    mode: Mode = "all"
 
 
 class WantedHistory(Wanted):

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from server.auth.principal import Principal
 from server.db.faults import LOST
+from server.guard.rates import address_of
 from server.keys import SETTINGS
 from server.log.model import GapReason
 from server.stream import wire
@@ -59,15 +60,18 @@ async def snapshots(
 ) -> web.StreamResponse:
     """Answer with a stream: `first`, a snapshot at once, and one after each event of `channel`."""
     service, settings = request.app[SERVICE], request.app[SETTINGS]
+    address = address_of(request)
+    refusal = service.streams.refusal(address)
+    if refusal is not None:
+        return refuse(request, refusal)
     connection = Connection(request, settings.write_deadline)
-    if reason := service.streams.refusal:
-        return await refuse(service, connection, reason)
     watcher = Watcher(Matcher([channel]), service.pubsub.id, capacity=settings.stream_buffer)
-    with service.streams.opened(Stream(watcher, connection, principal)):
-        # In the index before the state is read: a change after the reading makes it stale.
-        service.pubsub.join(watcher)
-        watcher.put(wire.retry(service.streams.retry()) + first)
-        watcher.news()
+    with service.streams.opened(Stream(watcher, connection, principal, address)):
+        if not watcher.ended:
+            # In the index before the state is read: a change after the reading makes it stale.
+            service.pubsub.join(watcher)
+            watcher.put(wire.retry(service.streams.retry()) + first)
+            watcher.news()
         try:
             await connection.open()
             await _drive(watcher, connection, snapshot)

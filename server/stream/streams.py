@@ -14,12 +14,13 @@ from server.auth.principal import Principal
 from server.stream import wire
 from server.stream.carrier import Carrier
 from server.stream.connection import Connection
+from server.stream.limits import Limits, Population, Refusal
 from server.stream.pubsub import PubSub
 from server.stream.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
-TICK = 0.5
+TICK = 1.0
 """Seconds between looks at the open streams: how late a heartbeat or an expiry may be."""
 
 
@@ -36,6 +37,7 @@ class Stream:
     written: int = 0
     quiet_since: float = field(default_factory=time.monotonic)
     asked: float = 0.0
+    ends: float | None = None
 
 
 class Streams:
@@ -47,14 +49,14 @@ class Streams:
     """
 
     def __init__(
-        self, pubsub: PubSub, *, heartbeat: float, deadline: float, max_streams: int | None
+        self, pubsub: PubSub, *, heartbeat: float, deadline: float, limits: Limits | None = None
     ) -> None:
         self.process = secrets.token_hex(4)
         self.pubsub = pubsub
         self.heartbeat = heartbeat
         self.closing = False
         self._deadline = deadline
-        self._max = max_streams
+        self.population = Population(limits or Limits())
         self._open: dict[Subscriber, Stream] = {}
         self._empty = asyncio.Event()
 
@@ -64,14 +66,11 @@ class Streams:
     def __iter__(self) -> Iterator[Stream]:
         return iter(list(self._open.values()))
 
-    @property
-    def refusal(self) -> wire.ByeReason | None:
-        """Why no further stream can be had now. It is told by `bye`, as EventSource can bear it."""
+    def refusal(self, address: str) -> Refusal | None:
+        """Whether a further stream of this address can be had now, before it is looked at."""
         if self.closing:
-            return "shutdown"
-        if self._max is not None and len(self._open) >= self._max:
-            return "overload"
-        return None
+            return self.population.refuse("shutdown")
+        return self.population.begin(address)
 
     def retry(self) -> int:
         """A reconnection time in ms for one client of the present population."""
@@ -81,23 +80,36 @@ class Streams:
         """The open stream of this id."""
         return next((stream for stream in self if stream.id == stream_id), None)
 
-    def add(self, stream: Stream) -> None:
-        """Register a stream, and name it."""
+    def add(self, stream: Stream) -> Refusal | None:
+        """Register a stream, and name it. When it is one too many it is to be turned away."""
         stream.id = f"{self.process}-{secrets.token_hex(8)}"
+        lifetime = self.population.lifetime()
+        stream.ends = None if lifetime is None else stream.opened + lifetime
         self._open[stream.subscriber] = stream
         self.pubsub.register(stream.subscriber)
+        refusal = self.population.add(stream.address, stream.principal)
+        return self.population.refuse("shutdown") if self.closing else refusal
+
+    def turn_away(self, stream: Stream, refusal: Refusal) -> None:
+        """End a stream that is one too many."""
+        stream.subscriber.end(wire.bye(refusal.reason, refusal.retry))
 
     def remove(self, subscriber: Subscriber) -> None:
         """Forget the stream of a subscriber."""
         self.pubsub.unregister(subscriber)
-        if self._open.pop(subscriber, None) is not None and not self._open:
-            self._empty.set()
+        stream = self._open.pop(subscriber, None)
+        if stream is not None:
+            self.population.drop(stream.address, stream.principal)
+            if not self._open:
+                self._empty.set()
 
     @contextmanager
     def opened(self, stream: Stream) -> Iterator[Stream]:
         """Register a stream for as long as its handler serves it."""
-        self.add(stream)
+        refusal = self.add(stream)
         try:
+            if refusal is not None:
+                self.turn_away(stream, refusal)
             yield stream
         finally:
             self.remove(stream.subscriber)
@@ -130,6 +142,8 @@ class Streams:
             stream.subscriber.end()
         elif stream.principal.expires is not None and stream.principal.expires <= clock:
             self.end(stream, "expired")
+        elif stream.ends is not None and stream.ends <= now:
+            self.end(stream, "max-age")
         elif stream.connection.written != stream.written:
             stream.written, stream.quiet_since = stream.connection.written, now
         elif now - stream.quiet_since >= self.heartbeat:

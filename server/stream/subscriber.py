@@ -22,7 +22,8 @@ class Subscriber:
     `cursor`: every matching event at or below it has been handed out (to the buffer or socket).
     `page`: events that its next page of the log may have.
     `pending`: frames that wait for its connection. `capacity`: bytes that may wait.
-    `left`: events until the stream ends by itself, if it does.
+    `left`: events until the stream ends by itself, if it does. `latest`: while it lags it wants
+    only the newest event of each channel and key.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Subscriber:
         "ended",
         "epoch",
         "lagged",
+        "latest",
         "left",
         "live",
         "page",
@@ -46,10 +48,12 @@ class Subscriber:
         *,
         capacity: int,
         limit: int | None = None,
+        latest: bool = False,
     ) -> None:
         self.channels = channels
         self.epoch, self.cursor = start
         self.left = limit
+        self.latest = latest
         self.capacity = capacity
         self.live = False
         self.ended = False
@@ -134,17 +138,21 @@ class Subscriber:
         """The log's ground has moved: it goes on after `pos`. What that misses is told.
 
         A cursor beyond `pos` is of the former epoch (a client may be ahead of its process):
-        what it has seen need not be what the new epoch has there.
+        what it has seen need not be what the new epoch has there. Nor need the new epoch have
+        the events that replace what was skipped (latest.py).
         """
         if self.ended:
             return
         before, ahead = self.position, self.cursor > pos
+        unsure = self.latest and epoch != self.epoch
         self.epoch = epoch
         if gap == "pruned" and self.cursor >= pos:
             return
         if gap is not None or ahead:
             self.cursor = pos
             self.put(wire.gap(str(before), self.position, gap or "epoch"))
+        elif unsure:
+            self.put(wire.gap(str(before), self.position, "epoch"))
 
 
 class Waiter(Subscriber):
@@ -153,9 +161,15 @@ class Waiter(Subscriber):
     __slots__ = ("wakeup",)
 
     def __init__(
-        self, channels: Matcher, start: EventId, *, capacity: int, limit: int | None = None
+        self,
+        channels: Matcher,
+        start: EventId,
+        *,
+        capacity: int,
+        limit: int | None = None,
+        latest: bool = False,
     ) -> None:
-        super().__init__(channels, start, capacity=capacity, limit=limit)
+        super().__init__(channels, start, capacity=capacity, limit=limit, latest=latest)
         self.wakeup = asyncio.Event()
 
     def touch(self) -> None:

@@ -62,6 +62,13 @@ def gap(after: str | None, resumed: EventId, reason: GapReason) -> bytes:
     return f"id: {resumed}\nevent: gap\ndata: {_json(data)}\n\n".encode()
 
 
+def skipped(count: int, after: EventId) -> bytes:
+    """Of the events after `after`, so many are left out before the next ones: each is replaced by
+    a later one of its channel and key. Without an id: a client cut here has to be told again."""
+    data = {"count": count, "after": str(after)}
+    return f"event: skipped\ndata: {_json(data)}\n\n".encode()
+
+
 def bye(reason: ByeReason, retry_ms: int) -> bytes:
     """A planned end. `retry` sets the browser's reconnection time, and is told in the data."""
     data = {"reason": reason, "retry": retry_ms}
@@ -96,5 +103,5 @@ def one_line(body: str) -> str:
     return body
 
 
-def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str)
+# Made once: json.dumps() makes an encoder for each call that wants something special.
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode

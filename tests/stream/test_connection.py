@@ -12,7 +12,7 @@ WAITING: dict[Connection, int] = {}
 def connection(monkeypatch: pytest.MonkeyPatch) -> Connection:
     """One that has written nothing, with a deadline of ten seconds."""
     connection = Connection(make_mocked_request("GET", "/"), 10.0)
-    monkeypatch.setattr(connection, "_waiting", lambda: WAITING[connection])
+    monkeypatch.setattr(connection, "waiting", lambda: WAITING[connection])
     write(connection, 0, 0)
     assert not connection.stalled(100.0, 10.0)
     return connection

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.log.history import regexes
 from server.log.model import Selection
+from server.stream import names
 from server.stream.names import Index, Matcher, covers, is_channel, is_pattern
 
 segment = st.sampled_from(["a", "b", "a-b", "_", "A1"])
@@ -118,3 +121,25 @@ def test_names_are_checked_to_the_character() -> None:
         assert not is_channel(pattern)
     for bad in (">.a", "a.>.b", "**", "a*", "*a", "a>", ">>", "*.", "a.>\n"):
         assert not is_pattern(bad)
+
+
+@pytest.mark.parametrize("patterns", [0, 100, 10_000])
+def test_other_patterns_cost_a_publish_nothing(
+    patterns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index[str]()
+    for number in range(patterns):
+        index.add(f"shop{number}.*.paid", "elsewhere")
+        index.add(f"*.item{number}.>", "elsewhere")
+        index.add(f"public.orders.*.n{number}.>", "elsewhere")
+    index.add("public.orders.>", "here")
+    looked = []
+    real = names._Node.matching
+
+    def counted(node: Any, segments: list[str], depth: int) -> Any:
+        looked.append(depth)
+        return real(node, segments, depth)
+
+    monkeypatch.setattr(names._Node, "matching", counted)
+    assert list(index.matching("public.orders.17.shipped")) == ["here"]
+    assert len(looked) <= 8

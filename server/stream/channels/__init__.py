@@ -30,4 +30,6 @@ def grants(principal: Principal) -> list[str]:
 def readable(principal: Principal, wanted: Iterable[str], opened: tuple[str, ...] = ()) -> bool:
     """Whether `principal` may read all of `wanted`; `opened` are patterns open to everybody."""
     patterns = [*opened, *grants(principal)]
-    return all(any(covers(pattern, name) for pattern in patterns) for name in wanted)
+    return all(
+        name in patterns or any(covers(pattern, name) for pattern in patterns) for name in wanted
+    )
