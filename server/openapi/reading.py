@@ -10,7 +10,9 @@ import typing
 from typing import Any, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from multidict import MultiMapping
+from pydantic import BaseModel, ConfigDict, ValidationError
+from yarl import URL
 
 from server.errors import INVALID, MEDIA_TYPE, NOT_FOUND, TIMEOUT, ApiError, Issue
 
@@ -24,6 +26,10 @@ MAX_VALUES = 5_000
 MAX_ISSUES = 100
 
 M = TypeVar("M", bound=BaseModel)
+
+
+REPEATED_LENGTH = 512
+"""Characters of a query that is remembered."""
 
 
 def check(model: type[M], values: Any) -> M:
@@ -81,7 +87,31 @@ def read_query(model: type[M], request: web.Request) -> M:
     Raises:
         ApiError: 400 with all issues.
     """
-    query = request.query
+    text = request.rel_url.raw_query_string
+    if issubclass(model, Repeated) and len(text) <= REPEATED_LENGTH:
+        found = _known(model, text)
+        if found.timeless:
+            return typing.cast("M", found)
+    return _parse(model, request.query)
+
+
+class Repeated(BaseModel):
+    """A query with which thousands ask alike, so that it is read once for all of them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @property
+    def timeless(self) -> bool:
+        """Whether the same text means the same at any time."""
+        raise NotImplementedError
+
+
+@functools.lru_cache(maxsize=1024)
+def _known(model: type[Repeated], text: str) -> Repeated:
+    return _parse(model, URL.build(query_string=text, encoded=True).query)
+
+
+def _parse(model: type[M], query: MultiMapping[str]) -> M:
     if not query:
         return check(model, {})
     lists = many(model)

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from server.log.model import parse_id
-from server.openapi.reading import bounded, check, read_json
+from server.openapi.reading import Repeated, bounded, check, read_json
 from server.stream.names import is_pattern
 
 MAX_CHANNELS = 128
@@ -102,11 +102,16 @@ class Wanted(BaseModel):
         return self
 
 
-class WantedStream(Wanted):
+class WantedStream(Wanted, Repeated):
     """A stream; `mode`: whether it gets every event, or while it lags only the newest of each
     channel and key (latest.py)."""
 
     mode: Mode = "all"
+
+    @property
+    def timeless(self) -> bool:
+        """`since` may count from now."""
+        return self.since is None
 
 
 class WantedHistory(Wanted):

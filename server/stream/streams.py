@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 import time
 from collections.abc import Iterator
@@ -35,9 +36,13 @@ class Stream:
     id: str = ""
     opened: float = field(default_factory=time.monotonic)
     written: int = 0
-    quiet_since: float = field(default_factory=time.monotonic)
+    quiet_since: float = 0.0
     asked: float = 0.0
     ends: float | None = None
+
+    def __post_init__(self) -> None:
+        """Nothing is amiss with it at first."""
+        self.quiet_since = self.asked = self.opened
 
 
 class Streams:
@@ -82,7 +87,7 @@ class Streams:
 
     def add(self, stream: Stream) -> Refusal | None:
         """Register a stream, and name it. When it is one too many it is to be turned away."""
-        stream.id = f"{self.process}-{secrets.token_hex(8)}"
+        stream.id = f"{self.process}-{random.getrandbits(64):016x}"
         lifetime = self.population.lifetime()
         stream.ends = None if lifetime is None else stream.opened + lifetime
         self._open[stream.subscriber] = stream

@@ -36,6 +36,9 @@ Begin = Callable[[asyncio.Transport, bool], tuple[asyncio.Protocol, bytes]]
 class Response(web.StreamResponse):
     """Headers as ever, with middlewares, cookies and CORS; `begin` takes what comes after them."""
 
+    # They leave together with the first bytes, in one write.
+    _send_headers_immediately = False
+
     def __init__(self, begin: Begin) -> None:
         super().__init__(headers=wire.HEADERS)
         self._begin: Begin | None = begin

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from json.encoder import encode_basestring
 from typing import Any, Literal
 
 from server.log.model import Event, EventId, GapReason
@@ -52,8 +53,11 @@ def ready(position: EventId | None, stream: str, channels: list[str], heartbeat:
     had, and be told of the gap again.
     """
     head = f"id: {position}\n" if position is not None else ""
-    data = {"stream": stream, "channels": channels, "heartbeat": heartbeat}
-    return f"{head}event: ready\ndata: {_json(data)}\n\n".encode()
+    names = ",".join(map(encode_basestring, channels))
+    return (
+        f'{head}event: ready\ndata: {{"stream":"{stream}","channels":[{names}],'
+        f'"heartbeat":{heartbeat}}}\n\n'
+    ).encode()
 
 
 def gap(after: str | None, resumed: EventId, reason: GapReason) -> bytes:
@@ -88,7 +92,7 @@ def retry(milliseconds: int) -> bytes:
 def spread(population: int) -> int:
     """A reconnection time in ms, at random within what `population` clients need to come back."""
     window = 1_000 + population * 1_000 // RECONNECTS_PER_SECOND
-    return MIN_RETRY + random.randrange(window)
+    return MIN_RETRY + int(random.random() * window)
 
 
 def chunk(data: bytes) -> bytes:
