@@ -1,4 +1,4 @@
--- schema_version: 4
+-- schema_version: 5
 --
 -- Tailrace's side of the database: the event log (schema `tailrace`) and the application's tables
 -- (schema `public`). Idempotent; applied in one transaction by `tailrace migrate`, which reads the
@@ -764,7 +764,8 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['users', 'sessions', 'api_keys', 'notifications', 'posts', 'contacts']
+  FOREACH name IN ARRAY ARRAY['users', 'sessions', 'api_keys', 'notifications', 'posts', 'contacts',
+    'webhook_deliveries']
   LOOP
     IF to_regclass('public.' || name) IS NOT NULL
       AND coalesce(obj_description(to_regclass('public.' || name), 'pg_class'), '')
@@ -868,4 +869,117 @@ COMMENT ON TABLE public.contacts IS 'tailrace: the contact form';
 -- On table.public.contacts, which admins may read.
 SELECT tailrace.watch('public.contacts', columns => '{id,name,email,message,created_at}');
 
-INSERT INTO tailrace.schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
+CREATE SEQUENCE IF NOT EXISTS public.webhook_deliveries_seq;
+
+-- What providers have delivered: verified, and in here before they were answered. The row is also
+-- the job. `seq`: the order of arrival. `body` is NULL once its retention is over; the row stays
+-- longer, or a delivery that comes again would be taken for a new one.
+CREATE TABLE IF NOT EXISTS public.webhook_deliveries (
+  id          text PRIMARY KEY DEFAULT replace(gen_random_uuid()::text, '-', ''),
+  seq         bigint NOT NULL UNIQUE DEFAULT nextval('public.webhook_deliveries_seq'),
+  source      text COLLATE "C" NOT NULL,
+  message_id  text COLLATE "C" NOT NULL,
+  type        text NOT NULL,
+  key         text,
+  event_at    timestamptz,
+  received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  headers     json NOT NULL,
+  body        bytea,
+  state       text NOT NULL DEFAULT 'pending'
+              CHECK (state IN ('pending', 'done', 'unhandled', 'dead')),
+  attempts    integer NOT NULL DEFAULT 0,
+  due_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+  error       text,
+  UNIQUE (source, message_id)
+);
+CREATE INDEX IF NOT EXISTS webhook_deliveries_due
+  ON public.webhook_deliveries (due_at, seq) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS webhook_deliveries_key
+  ON public.webhook_deliveries (source, key, seq) WHERE state = 'pending';
+ALTER SEQUENCE public.webhook_deliveries_seq OWNED BY public.webhook_deliveries.seq;
+COMMENT ON TABLE public.webhook_deliveries IS 'tailrace: webhooks as they were delivered';
+
+-- Store what is new of a batch, in one transaction. The answer has each that is in the table now:
+-- its id, and whether it came just now (these come first). One is missing only if it was removed
+-- meanwhile. No (source, message_id) may stand there twice.
+CREATE OR REPLACE FUNCTION tailrace.store_deliveries(
+  sources text[], message_ids text[], types text[], keys text[], times timestamptz[],
+  headers text[], bodies bytea[]
+) RETURNS TABLE (n bigint, id text, fresh boolean)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- One that another transaction holds must not hold up everybody who shares this one.
+SET lock_timeout = '2s'
+-- By the index whatever the statistics say: a plan made for the empty table reads all of it.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  -- The caller wakes the stamper itself, after the commit.
+  PERFORM set_config('tailrace.poke', 'off', true);
+  -- Who is there already is not even tried: ON CONFLICT waits for whoever changes that row now,
+  -- for example for its handler. It is for those that two transactions bring at the same moment.
+  RETURN QUERY
+  WITH item AS MATERIALIZED (
+    SELECT t.n, t.source COLLATE "C" AS source, t.message_id COLLATE "C" AS message_id
+    FROM unnest(sources, message_ids) WITH ORDINALITY AS t (source, message_id, n)
+    WHERE NOT EXISTS (SELECT FROM public.webhook_deliveries d
+      WHERE d.source = t.source COLLATE "C" AND d.message_id = t.message_id COLLATE "C")
+    ORDER BY t.n
+  ), numbered AS MATERIALIZED (
+    -- `seq` is the order in which they came …
+    SELECT nextval('public.webhook_deliveries_seq') AS seq, item.* FROM item
+  ), stored AS (
+    INSERT INTO public.webhook_deliveries AS w
+      (seq, source, message_id, type, key, event_at, headers, body)
+    SELECT i.seq, i.source, i.message_id, types[i.n], keys[i.n], times[i.n],
+      store_deliveries.headers[i.n]::json, bodies[i.n]
+    -- … but two processes that store the same ones have to wait for each other in one order.
+    FROM numbered i ORDER BY i.source, i.message_id
+    ON CONFLICT (source, message_id) DO NOTHING
+    RETURNING w.id, w.seq
+  )
+  SELECT i.n, s.id, true FROM stored s JOIN numbered i USING (seq);
+  -- A snapshot of its own: the first is older than the transactions that it has waited for.
+  RETURN QUERY
+  SELECT t.n, d.id, false
+  FROM unnest(sources, message_ids) WITH ORDINALITY AS t (source, message_id, n)
+    JOIN public.webhook_deliveries d
+      ON d.source = t.source COLLATE "C" AND d.message_id = t.message_id COLLATE "C";
+END
+$$;
+REVOKE EXECUTE ON FUNCTION tailrace.store_deliveries FROM PUBLIC;
+
+-- Each state of a delivery is an event on ops.webhooks, without headers and body. One statement
+-- for a whole batch; `tailrace.watch()` is not for channels under ops.
+CREATE OR REPLACE FUNCTION tailrace.told_delivery(d public.webhook_deliveries) RETURNS json
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT json_build_object('id', d.id, 'source', d.source, 'message_id', d.message_id,
+    'type', d.type, 'key', d.key, 'state', d.state, 'attempts', d.attempts, 'error', left(d.error, 1000),
+    'event_at', d.event_at, 'received_at', d.received_at, 'due_at', d.due_at)
+$$;
+CREATE OR REPLACE FUNCTION tailrace.tell_deliveries() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    INSERT INTO tailrace.outbox (channel, type, key, data)
+    SELECT 'ops.webhooks', 'webhook.received', n.id, tailrace.told_delivery(n)
+    FROM changed n ORDER BY n.seq;
+  ELSE
+    INSERT INTO tailrace.outbox (channel, type, key, data)
+    SELECT 'ops.webhooks', 'webhook.' || n.state, n.id, tailrace.told_delivery(n)
+    FROM changed n JOIN former o USING (id)
+    WHERE (n.state, n.attempts, n.due_at) IS DISTINCT FROM (o.state, o.attempts, o.due_at)
+    ORDER BY n.seq;
+  END IF;
+  IF FOUND AND tailrace.unheard() THEN PERFORM tailrace.wake(); END IF;
+  RETURN NULL;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION tailrace.tell_deliveries() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION tailrace.told_delivery(public.webhook_deliveries) FROM PUBLIC;
+CREATE OR REPLACE TRIGGER tailrace_tell_new AFTER INSERT ON public.webhook_deliveries
+  REFERENCING NEW TABLE AS changed FOR EACH STATEMENT
+  EXECUTE FUNCTION tailrace.tell_deliveries();
+CREATE OR REPLACE TRIGGER tailrace_tell_changed AFTER UPDATE ON public.webhook_deliveries
+  REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT
+  EXECUTE FUNCTION tailrace.tell_deliveries();
+
+INSERT INTO tailrace.schema_version (version) VALUES (5) ON CONFLICT DO NOTHING;

@@ -26,6 +26,8 @@ class Kind:
 INVALID = Kind("invalid", 400, "Invalid input")
 UNAUTHORIZED = Kind("unauthorized", 401, "Unauthorized")
 FORBIDDEN = Kind("forbidden", 403, "Forbidden")
+NO_SIGNATURE = Kind("no-signature", 400, "No signature")
+BAD_SIGNATURE = Kind("invalid-signature", 401, "Invalid signature")
 NOT_FOUND = Kind("not-found", 404, "Not found")
 CONFLICT = Kind("conflict", 409, "Conflict")
 PRECONDITION = Kind("precondition-failed", 412, "Precondition failed")

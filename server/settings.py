@@ -74,6 +74,10 @@ class Settings(BaseSettings):
     contact_to: str | None = Field(None, alias="CONTACT_TO", max_length=320)
     contact_from: str | None = Field(None, alias="CONTACT_FROM", max_length=320)
 
+    dodo_payments_webhook_key: str | None = Field(None, alias="DODO_PAYMENTS_WEBHOOK_KEY")
+    stripe_webhook_secret: str | None = Field(None, alias="STRIPE_WEBHOOK_SECRET")
+    github_webhook_secret: str | None = Field(None, alias="GITHUB_WEBHOOK_SECRET")
+
     data: Path = Field(Path(".tailrace"), alias="TAILRACE_DATA")
     secret: str | None = Field(None, alias="TAILRACE_SECRET", min_length=32)
     api_key: str | None = Field(None, alias="TAILRACE_API_KEY", min_length=32)

@@ -26,13 +26,14 @@ RESET = """
       FOR item IN SELECT oid::regclass::text AS name, relkind FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')
           AND NOT relispartition AND relname NOT IN
-            ('users', 'sessions', 'api_keys', 'notifications', 'posts', 'contacts')
+            ('users', 'sessions', 'api_keys', 'notifications', 'posts', 'contacts',
+              'webhook_deliveries')
       LOOP
         EXECUTE format('DROP %s IF EXISTS %s CASCADE',
           CASE item.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, item.name);
       END LOOP;
     END $$;
-    TRUNCATE public.users, public.contacts CASCADE;
+    TRUNCATE public.users, public.contacts, public.webhook_deliveries CASCADE;
     TRUNCATE tailrace.outbox, tailrace.event, tailrace.message RESTART IDENTITY;
     UPDATE tailrace.head SET pos = 0, floor = 0;
     UPDATE tailrace.lease SET awake_until = '-infinity';

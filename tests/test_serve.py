@@ -173,6 +173,7 @@ def test_a_second_server_says_so_in_one_sentence(start: Start, place: Path) -> N
             {"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x", "TAILRACE_SECRET": SECRET},
             "cannot connect to Postgres at 127.0.0.1:1/x: Connection refused",
         ),
+        ({"STRIPE_WEBHOOK_SECRET": " hunter2"}, "tailrace: STRIPE_WEBHOOK_SECRET: the secret has"),
         ({"HOST": "nowhere.invalid"}, "HOST nowhere.invalid is no address of this machine"),
         ({"HOST": "192.0.2.1"}, "HOST 192.0.2.1 is no address of this machine"),
     ],

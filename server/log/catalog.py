@@ -128,6 +128,10 @@ class Catalog:
         for name, what in WATCHED.items():
             self._add(EventType(name, channel, change, f"{summary}: {what.lower()}", "watched"))
 
+    def announced(self, name: str, channel: str, model: type[BaseModel], summary: str) -> None:
+        """Declare what a trigger of ours puts into the log."""
+        self._add(EventType(name, channel, model, summary, "watched"))
+
     def _add(self, item: EventType) -> EventType:
         if not _PATTERN.fullmatch(item.channel):
             msg = f"{item.channel!r} is not a channel or pattern"

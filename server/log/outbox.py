@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import uuid
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import asyncpg
-
-from server.db.faults import LOST
-from server.errors import INVALID, UNAVAILABLE, ApiError, Issue
+from server.db.group import GroupCommit
+from server.errors import INVALID, ApiError, Issue
 from server.log.model import is_channel
 
 if TYPE_CHECKING:
@@ -20,19 +17,8 @@ if TYPE_CHECKING:
 
 MAX_DATA_BYTES = 1024 * 1024
 """As tailrace.max_data_bytes() in schema.sql; a test holds the two together."""
-BATCH = 1_000
-BATCH_BYTES = 16 * 1024 * 1024
-MAX_WAITING_BYTES = 64 * 1024 * 1024
-
 DRAFT_BYTES = 600
 """What a draft takes in memory beside its data."""
-
-REFUSED = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
-CONTENDED = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.SerializationError,
-)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PUBLISH = "SELECT tailrace.publish_batch($1, $2, $3, $4, $5, $6)"
@@ -112,17 +98,21 @@ def _has_nul(data: Any) -> bool:
     return False
 
 
-class Outbox:
-    """Group commit: what arrives while one batch is being written goes into the next."""
+class Outbox(GroupCommit[Sequence[Draft], None]):
+    """Concurrent publishes share one statement and one commit."""
+
+    batch_rows = 1_000
+    batch_bytes = 16 * 1024 * 1024
+    max_bytes = 64 * 1024 * 1024
+    full = "too many publishes wait"
+    contended = "another transaction holds the same message_id"
+    lost = "the database is not reachable; the outcome is unknown, repeat with the same message_id"
 
     def __init__(self, pool: Pool, on_commit: Callable[[], None]) -> None:
+        super().__init__()
         self._pool = pool
         self._on_commit = on_commit
-        self._waiting: list[tuple[Sequence[Draft], asyncio.Future[None]]] = []
-        self._waiting_bytes = 0
-        self._arrived = asyncio.Event()
         self.published = 0
-        self.batches = 0
 
     async def publish(self, drafts: Sequence[Draft]) -> None:
         """Return when all of `drafts`, in one transaction, are committed.
@@ -131,78 +121,20 @@ class Outbox:
             ApiError: 503 when too much waits already, or the database is gone (the outcome is
                 then unknown: a repeat with the same `message_id` is safe).
         """
-        size = sum(len(item.data) + DRAFT_BYTES for item in drafts)
-        if self._waiting_bytes + size > MAX_WAITING_BYTES:
-            raise ApiError(UNAVAILABLE, "too many publishes wait", headers={"Retry-After": "1"})
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((drafts, done))
-        self._waiting_bytes += size
-        self._arrived.set()
-        await done
+        await self.submit(drafts)
 
-    async def run(self) -> None:
-        """Write batches until cancelled."""
-        try:
-            while True:
-                await self._arrived.wait()
-                self._arrived.clear()
-                while self._waiting:
-                    await self._write(self._take())
-        finally:
-            # Whoever waits gets an answer, and nothing of it is published behind their backs.
-            waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            self._fail(waiting, ApiError(UNAVAILABLE, headers={"Retry-After": "1"}))
+    def weigh(self, item: Sequence[Draft]) -> tuple[int, int]:
+        """One row for each draft."""
+        return len(item), sum(len(one.data) + DRAFT_BYTES for one in item)
 
-    def _take(self) -> list[tuple[Sequence[Draft], asyncio.Future[None]]]:
-        taken = count = size = 0
-        for drafts, _ in self._waiting:
-            count += len(drafts)
-            size += sum(len(item.data) + DRAFT_BYTES for item in drafts)
-            if taken and (count > BATCH or size > BATCH_BYTES):
-                break
-            taken += 1
-        batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
-        self._waiting_bytes -= sum(
-            len(item.data) + DRAFT_BYTES for drafts, _ in batch for item in drafts
-        )
-        return batch
-
-    async def _write(self, batch: list[tuple[Sequence[Draft], asyncio.Future[None]]]) -> None:
-        try:
-            await self._insert([item for drafts, _ in batch for item in drafts])
-        except (*REFUSED, *CONTENDED) as error:
-            if len(batch) > 1:  # one bad request must not fail the others, nor make them wait
-                for single in batch:
-                    await self._write([single])
-            elif isinstance(error, REFUSED):
-                self._fail(batch, ApiError(INVALID, str(error)))
-            else:
-                detail = "another transaction holds the same message_id"
-                self._fail(batch, ApiError(UNAVAILABLE, detail, headers={"Retry-After": "1"}))
-        except LOST as error:
-            detail = "the database is not reachable; the outcome is unknown, repeat with the same"
-            fault = ApiError(UNAVAILABLE, f"{detail} message_id", headers={"Retry-After": "1"})
-            fault.__cause__ = error
-            self._fail(batch, fault)
-        except BaseException as error:
-            self._fail(batch, error)
-            raise
-        else:
-            self._on_commit()
-            for _, done in batch:
-                if not done.done():
-                    done.set_result(None)
-
-    async def _insert(self, drafts: Sequence[Draft]) -> None:
+    async def write(self, items: Sequence[Sequence[Draft]]) -> Sequence[None]:
+        """All drafts of all requests, in one statement."""
+        drafts = [one for drafts in items for one in drafts]
         columns = [list(column) for column in zip(*drafts, strict=True)]
         await self._pool.execute(_PUBLISH, *columns)
         self.published += len(drafts)
-        self.batches += 1
+        return [None] * len(items)
 
-    @staticmethod
-    def _fail(
-        batch: list[tuple[Sequence[Draft], asyncio.Future[None]]], error: BaseException
-    ) -> None:
-        for _, done in batch:
-            if not done.done():
-                done.set_exception(error)
+    def committed(self) -> None:
+        """Wake the stamper."""
+        self._on_commit()

@@ -30,6 +30,9 @@ M = TypeVar("M", bound=BaseModel)
 
 REPEATED_LENGTH = 512
 """Characters of a query that is remembered."""
+FLEETING = ("token", "since", "%")
+"""What is in no query that is remembered: a secret, a time that counts from now, and the
+percent-encoding, in which either could be spelt another way."""
 
 
 def check(model: type[M], values: Any) -> M:
@@ -88,22 +91,24 @@ def read_query(model: type[M], request: web.Request) -> M:
         ApiError: 400 with all issues.
     """
     text = request.rel_url.raw_query_string
-    if issubclass(model, Repeated) and len(text) <= REPEATED_LENGTH:
-        found = _known(model, text)
-        if found.timeless:
-            return typing.cast("M", found)
+    if issubclass(model, Repeated) and _lasts(text):
+        return typing.cast("M", _known(model, text))
     return _parse(model, request.query)
 
 
+def _lasts(text: str) -> bool:
+    """Whether a query may be remembered by its text, and means the same at any time."""
+    return len(text) <= REPEATED_LENGTH and not any(word in text for word in FLEETING)
+
+
 class Repeated(BaseModel):
-    """A query with which thousands ask alike, so that it is read once for all of them."""
+    """A query with which thousands ask alike, so that it is read once for all of them.
+
+    Who is given one shares it with others: it is frozen, but its lists are lists all the same,
+    and must not be changed.
+    """
 
     model_config = ConfigDict(frozen=True)
-
-    @property
-    def timeless(self) -> bool:
-        """Whether the same text means the same at any time."""
-        raise NotImplementedError
 
 
 @functools.lru_cache(maxsize=1024)
@@ -139,6 +144,26 @@ def _is_list(annotation: Any) -> bool:
     return origin in {list, tuple}
 
 
+async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
+    """The request's body as it came, of at most `limit` bytes.
+
+    Raises:
+        ApiError: 400 when it is cut off, 408, 413, or 415 when it is compressed.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ApiError(MEDIA_TYPE, "the body must not be compressed")
+    if limit != MAX_BODY:
+        request = request.clone(client_max_size=limit)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            return await request.read()
+    except TimeoutError:
+        raise ApiError(TIMEOUT, f"the body took longer than {BODY_TIMEOUT:g} s") from None
+    except (ConnectionError, web.RequestPayloadError):
+        # The client's doing; it must not look like an outage of the database.
+        raise ApiError(INVALID, "the body ended before it was whole") from None
+
+
 async def read_json(request: web.Request, limit: int = MAX_BODY) -> Any:
     """The request's JSON body, of at most `limit` bytes.
 
@@ -147,18 +172,7 @@ async def read_json(request: web.Request, limit: int = MAX_BODY) -> Any:
     """
     if request.content_type != "application/json":
         raise ApiError(MEDIA_TYPE, "the body must be application/json")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise ApiError(MEDIA_TYPE, "the body must not be compressed")
-    if limit != MAX_BODY:
-        request = request.clone(client_max_size=limit)
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            raw = await request.read()
-    except TimeoutError:
-        raise ApiError(TIMEOUT, f"the body took longer than {BODY_TIMEOUT:g} s") from None
-    except (ConnectionError, web.RequestPayloadError):
-        # The client's doing; it must not look like an outage of the database.
-        raise ApiError(INVALID, "the body ended before it was whole") from None
+    raw = await read_body(request, limit)
     try:
         return json.loads(raw, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

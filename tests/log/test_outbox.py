@@ -94,7 +94,7 @@ async def test_a_publisher_who_hangs_up_takes_nothing_back(running: Running, sql
 
 
 async def test_what_waits_is_bounded(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WAITING_BYTES", 2 * (42 + module.DRAFT_BYTES))
+    monkeypatch.setattr(Outbox, "max_bytes", 2 * (42 + module.DRAFT_BYTES))
     results = await asyncio.gather(
         *(running.outbox.publish([draft("a", "t", "x" * 40)]) for _ in range(5)),
         return_exceptions=True,
