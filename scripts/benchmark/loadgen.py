@@ -207,6 +207,9 @@ def _phase(line: Mapping[str, Any], load: Load) -> Phase:
     if load.probe and "g" in name and not line["probe_n"]:
         msg = f"{name}: no probe was answered"
         raise MeasureError(msg)
+    if load.probe and "g" in name and line["probe_err"]:
+        msg = f"{name}: {line['probe_err']} probes failed"
+        raise MeasureError(msg)
     return Phase(
         name,
         line["published"],

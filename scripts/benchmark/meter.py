@@ -13,7 +13,10 @@ SHORT = 0.3
 
 
 def _processes() -> dict[int, tuple[int, float]]:
-    """Every process: its parent and the CPU it has used."""
+    """Every process: its parent and the CPU it has used, it and its children that have ended.
+
+    What ends is so counted with who has waited for it, and not lost.
+    """
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -22,7 +25,7 @@ def _processes() -> dict[int, tuple[int, float]]:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue  # it has ended meanwhile
-        found[int(entry.name)] = (int(fields[1]), (int(fields[11]) + int(fields[12])) / TICK)
+        found[int(entry.name)] = (int(fields[1]), sum(map(int, fields[11:15])) / TICK)
     return found
 
 
@@ -33,7 +36,7 @@ def _busy() -> float:
     return (user + nice + system + irq + softirq) / TICK
 
 
-def _of(roots: Iterable[int]) -> float:
+def used(roots: Iterable[int]) -> float:
     """What these processes and their descendants have used."""
     every = _processes()
     known = set(roots)
@@ -47,11 +50,11 @@ class Meter:
 
     def __init__(self, *pids: int) -> None:
         self._pids = (*pids, os.getpid())
-        self._at, self._all, self._own = time.monotonic(), _busy(), _of(self._pids)
+        self._at, self._all, self._own = time.monotonic(), _busy(), used(self._pids)
 
     def other_pct(self) -> float:
         """100 is one core."""
         seconds = time.monotonic() - self._at
         if seconds < SHORT:
             return 0.0
-        return (_busy() - self._all - (_of(self._pids) - self._own)) / seconds * 100
+        return (_busy() - self._all - (used(self._pids) - self._own)) / seconds * 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -17,6 +18,10 @@ SERVERS: int | None = min(ALL_CORES) if len(ALL_CORES) > 1 else None
 """The core of the servers, of which one works at a time; `None`: there is only one core."""
 LOAD: int | None = max(ALL_CORES) if len(ALL_CORES) > 1 else None
 FILES = 65_536
+LOOK = 0.005
+"""Seconds between looks at whether a process has ended: how exact its end is known."""
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
 
 
 class StartError(Exception):
@@ -91,6 +96,7 @@ class Process:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no other thread holds a lock here
             )
         self.pid = self._process.pid
 
@@ -102,17 +108,32 @@ class Process:
         """
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            connected = self._takes_connections()
+            # Looked at afterwards: somebody else may have the port, and this one have given up.
+            if self._ended() is not None:
                 msg = f"{self.name} has ended: {self.said}"
                 raise StartError(msg)
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                time.sleep(0.02)
-                continue
-            return
+            if connected:
+                return
+            time.sleep(0.02)
         msg = f"{self.name} does not take connections: {self.said}"
         raise StartError(msg)
+
+    def _takes_connections(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def _ended(self) -> int | None:
+        """Its exit code once it has ended. It is not reaped: its pid and group stay its own."""
+        if self._process.returncode is not None:
+            return self._process.returncode
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return None
+        return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
     @property
     def said(self) -> str:
@@ -121,7 +142,8 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Send a signal."""
-        self._process.send_signal(number)
+        if self._process.returncode is None:
+            os.kill(self.pid, number)
 
     def wait(self, timeout: float) -> int:
         """Its exit code.
@@ -129,15 +151,26 @@ class Process:
         Raises:
             subprocess.TimeoutExpired: it has not ended.
         """
-        return self._process.wait(timeout)
+        deadline = time.monotonic() + timeout
+        while (code := self._ended()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(self._process.args, timeout)
+            time.sleep(LOOK)
+        return code
 
     def stop(self) -> None:
         """End it and what it has started, by force after three seconds."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(3)
-        # Its session is its own: nobody else is in that group.
+        if self._process.returncode is not None:
+            return  # the group's number may be another's by now
+        self.signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(3)
+        # Its session is its own, and it is not reaped yet: nobody else is in that group.
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def _end_with_parent() -> None:
+    """In the child: SIGTERM when the benchmark is killed and can't end it."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

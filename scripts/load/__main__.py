@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import io
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +21,40 @@ from scripts.load.run import Run
 from scripts.load.server import OwnServer
 
 USAGE = 2
+"""Also for a failure of this program: 1 says that the server broke the law, and nothing else."""
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code: 0 exact, 1 not, 2 for usage or no server."""
+    """The exit code: 0 exact, 1 not, 2 not tested: usage, no server, or a failure of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
-        options = parse(arguments)
-        _must_be_writable(options.json, options.html)
-        make_room(options)
-        if options.url is not None:
-            return _run(options, options.url, options.server_pid)
-        print("No --url: starting a server of its own", file=sys.stderr, flush=True)
-        server = OwnServer()
-        try:
-            code = _run(dataclasses.replace(options, key=server.key), server.url(), server.pid)
-            for complaint in server.complaints():
-                print(f"  the server's log: {complaint}", file=sys.stderr)
-            return code
-        finally:
-            server.end()
+        return _main(arguments)
     except (UsageError, RefusalError) as error:
         print(f"scripts/loadtest: {error}", file=sys.stderr)
-        return USAGE
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        traceback.print_exc()
+    return USAGE
+
+
+def _main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    _must_be_writable(options.json, options.html)
+    make_room(options)
+    if options.url is not None:
+        return _run(options, options.url, options.server_pid)
+    print("No --url: starting a server of its own", file=sys.stderr, flush=True)
+    server = OwnServer()
+    try:
+        code = _run(dataclasses.replace(options, key=server.key), server.url(), server.pid)
+        for complaint in server.complaints():
+            print(f"  the server's log: {complaint}", file=sys.stderr)
+        return code
+    finally:
+        server.end()
 
 
 def _run(options: Options, url: str, pid: int | None) -> int:
@@ -51,8 +63,8 @@ def _run(options: Options, url: str, pid: int | None) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(Run(options, target, pid).play())
     found = report.build(result)
-    print(report.text(found))
     _write(options, found)
+    print(report.text(found))
     return int(found["exit_code"])
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from scripts.load.histogram import BITS, EXACT, HIGHEST
 from scripts.load.judge import Witness
 from scripts.load.meter import micros
-from scripts.load.wire import Bye, Event, Gap, Mark, Reader, Ready, WireError
+from scripts.load.wire import Bye, Event, Gap, Mark, Moved, Reader, Ready, Stray, WireError
 
 if TYPE_CHECKING:
     from scripts.load.crowd import Crowd
@@ -24,8 +24,8 @@ class Client(asyncio.Protocol):
     """`slow`: one of those that stop reading. `since`: when it began to want a connection, µs."""
 
     __slots__ = (
-        "_reader", "asked", "attempts", "bye", "crowd", "cut", "path", "paused", "retry", "since",
-        "sink", "slow", "state", "told", "transport", "witness",
+        "_reader", "asked", "attempts", "bye", "crowd", "cut", "dialing", "path", "paused", "retry",
+        "since", "sink", "slow", "state", "told", "transport", "witness",
     )  # fmt: skip
 
     def __init__(self, crowd: Crowd, witness: Witness, path: str) -> None:
@@ -42,6 +42,8 @@ class Client(asyncio.Protocol):
         self.bye: str | None = None
         self.cut = False
         """Whether its connection was cut by a storm."""
+        self.dialing = False
+        """Whether a connection is being made, or will be after a wait."""
         self.told = False
         """Whether why it ended is counted already."""
         self.paused = False
@@ -88,6 +90,8 @@ class Client(asyncio.Protocol):
         if not blocks:
             if self._reader.answer.status not in (0, 200):
                 self._refused()
+            elif self._reader.answer.ended:
+                self.abort()
             return
         now = micros()
         counts = self.sink.now.counts
@@ -104,6 +108,9 @@ class Client(asyncio.Protocol):
             else:
                 self._control(block)
                 counts = self.sink.now.counts
+        if self.bye or self._reader.answer.ended:
+            # The answer is over, though a proxy may keep its connection for another request.
+            self.abort()
 
     def _control(self, block: object) -> None:
         crowd, witness = self.crowd, self.witness
@@ -125,6 +132,10 @@ class Client(asyncio.Protocol):
             crowd.meter.byes[block.reason] += 1
             if self.state != "ready":
                 crowd.refuse(block)
+        elif isinstance(block, Moved):
+            witness.moved(block)
+        elif isinstance(block, Stray):
+            witness.stray(block)
 
     def _is_ready(self, *, first: bool) -> None:
         meter = self.crowd.meter
@@ -149,6 +160,7 @@ class Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         meter = self.crowd.meter
         was, self.state, self.transport = self.state, "away", None
+        self.witness.waiting = False
         meter.open -= 1
         if was == "ready":
             meter.ready -= 1

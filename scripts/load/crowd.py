@@ -11,7 +11,7 @@ from scripts.load.client import Client
 from scripts.load.judge import Witness
 from scripts.load.ledger import Ledger
 from scripts.load.meter import Meter, micros
-from scripts.load.options import Options, Target
+from scripts.load.options import OPENING, PATTERN_SHARE, Options, Target
 from scripts.load.wire import Answer, Bye, Decoder
 
 IN_FLIGHT = 512
@@ -22,8 +22,6 @@ GIVE_UP = 10.0
 """Seconds without a new stream after which opening has failed."""
 SMALL_BUFFER = 4096
 """SO_RCVBUF of those that stop reading: the kernel would hide a stall for a megabyte."""
-PATTERN_SHARE = 10
-"""With several channels, every so many-th client of `mixed` has all of them by a pattern."""
 OVERLOAD = (
     "the server refused {count:,} streams with `bye: {reason}`: its limits hold. Start it with"
     " TAILRACE_LIMITS=off, or raise its limits on streams (docs/settings.md)"
@@ -86,7 +84,8 @@ class Crowd:
         while self._started < len(self.clients):
             await asyncio.sleep(0.05)
             self._must_not_be_denied()
-            if micros() - self._last_start > GIVE_UP * 1e6:
+            now = micros()
+            if now - self._last_start > GIVE_UP * 1e6 or now - began > OPENING * 1.5e6:
                 raise RefusalError(self._why())
 
     def _must_not_be_denied(self) -> None:
@@ -122,6 +121,8 @@ class Crowd:
 
     def left(self, client: Client) -> None:
         """A connection has ended: come back, as a browser would, or at once if we cut it."""
+        if client.dialing:
+            return  # whoever is at it sees that it is away
         if client.cut:
             delay = self.dice.uniform(0, self.options.spread)
         else:
@@ -131,6 +132,7 @@ class Crowd:
         self._dial(client, delay)
 
     def _dial(self, client: Client, delay: float) -> None:
+        client.dialing = True
         task = asyncio.create_task(self._connect(client, delay))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -138,22 +140,29 @@ class Crowd:
     async def _connect(self, client: Client, delay: float) -> None:
         if delay:
             await asyncio.sleep(delay)
-        async with self._gate:
-            sock = socket.socket(self.target.family, socket.SOCK_STREAM)
-            try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    await self._establish(client, sock)
-                return
-            except asyncio.CancelledError:
-                sock.close()
-                raise
-            except (OSError, TimeoutError) as error:
-                sock.close()
-                self.meter.faults[f"no connection: {_word(error)}"] += 1
-        if not self.closing:
+        try:
+            # Waiting for a turn is not in the time.
+            async with self._gate, asyncio.timeout(CONNECT_SECONDS):
+                await self._establish(client)
+        except (OSError, TimeoutError) as error:
+            self.meter.faults[f"no connection: {_word(error)}"] += 1
+            # What a storm cut has come back at once; now it waits longer each time, too.
+            client.cut = False
+            client.abort()
+        finally:
+            client.dialing = False
+        if client.state == "away" and not self.closing:
             self.left(client)
 
-    async def _establish(self, client: Client, sock: socket.socket) -> None:
+    async def _establish(self, client: Client) -> None:
+        sock = socket.socket(self.target.family, socket.SOCK_STREAM)
+        try:
+            await self._join(client, sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def _join(self, client: Client, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         if client.slow:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
@@ -191,7 +200,7 @@ class Crowd:
         first client that has not.
         """
         channels = self.decoder.ledger.channels
-        if any(channel.unplaced for channel in channels):
+        if any(channel.unplaced and self._awaited(n) for n, channel in enumerate(channels)):
             return False
         last = [channel.last for channel in channels]
         most = max(last)
@@ -199,6 +208,17 @@ class Crowd:
             client.witness.cursor >= most
             or all(client.witness.cursor >= last[number] for number in client.witness.wanted)
             for client in self.clients
+        )
+
+    def _awaited(self, number: int) -> bool:
+        """Whether an event that came to nobody is still owed: no gap told all that they miss it."""
+        channel = self.decoder.ledger.channels[number]
+        wanting = (c.witness for c in self.clients if number in c.witness.wanted)
+        first = min((witness.excused(number) for witness in wanting), default=len(channel.keys))
+        if not first:
+            return True  # somebody is owed all of the channel: no need to look which
+        return any(
+            channel.acked[seq] and not channel.keys[seq] for seq in range(first, len(channel.keys))
         )
 
     async def close(self) -> None:

@@ -28,7 +28,7 @@ MB = 1e6
 
 def page(report: Report) -> str:
     """The whole document. Nothing in it is loaded from anywhere."""
-    title = f"{report['scenario']}: {'exact' if report['exact'] else 'not exact'}"
+    title = f"{report['scenario']}: {report['outcome']}"
     body = "".join(
         (
             _verdict(report), _cards(report), _notes(report),
@@ -54,6 +54,9 @@ def _verdict(report: Report) -> str:
             f" {verdict['expected_deliveries'] - verdict['events_in_told_gaps']:,} deliveries that"
             " were theirs: none lost, none doubled, none out of order, every gap told."
         )
+    elif report["untested"] and not verdict["violations"]:
+        word, tone = "Not tested", "bad"
+        text = f"{'; '.join(report['untested'])}."
     else:
         word, tone = "Not exact", "bad"
         told = ", ".join(f"{count:,} {kind}" for kind, count in verdict["violations"].items())

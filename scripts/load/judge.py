@@ -9,17 +9,18 @@ What was received is a bit for each event, so that a long run with many clients 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, NamedTuple
 
-from scripts.load.ledger import Channel, Ledger
-from scripts.load.wire import Event
+from scripts.load.ledger import Ledger
+from scripts.load.order import Order
+from scripts.load.wire import Event, Moved, Stray
 
 Kind = Literal[
-    "lost", "undelivered", "duplicate", "disorder", "untold gap", "told gap", "stray", "malformed"
-]
+    "lost", "undelivered", "duplicate", "disorder", "moved", "untold gap", "told gap", "stray",
+    "malformed",
+]  # fmt: skip
 EXAMPLES = 5
 KEPT = 50
 """Violations of one client that are kept in full; the others are counted."""
@@ -37,7 +38,8 @@ class Witness:
     """What one client has seen. `wanted`: its channels. `cursor`: the last id it was given."""
 
     __slots__ = (
-        "cursor", "faults", "gaps", "jumps", "number", "seen", "sent", "start", "told", "wanted",
+        "cursor", "faults", "gaps", "jumps", "number", "seen", "sent", "start", "told",
+        "unsaid", "waiting", "wanted",
     )  # fmt: skip
 
     def __init__(self, number: int, wanted: Sequence[int]) -> None:
@@ -49,6 +51,11 @@ class Witness:
         """Events of each channel that had been sent when it started: later ones are its own."""
         self.seen: dict[int, bytearray] = {}
         self.gaps: list[tuple[int, int]] = []
+        self.unsaid: dict[int, int] = {}
+        """Events of each channel that had been sent at its last gap: where those lie that nobody
+        has received is not known, so the gap covers them."""
+        self.waiting = False
+        """Whether a `ready` without an id waits for its gap."""
         self.jumps: list[tuple[int, int]] = []
         self.faults: list[Violation] = []
         self.told: Counter[Kind] = Counter()
@@ -77,7 +84,15 @@ class Witness:
             self.fault("disorder", f"{_name(event)} came after a later id")
         seen[index] |= mask
 
+    def unplaced(self) -> None:
+        """Something came, and where it started is not known."""
+        if self.waiting:
+            self.fault("malformed", "a ready without an id, and no gap after it")
+            self.waiting = False
+
     def _room(self, channel: int, index: int) -> bytearray | None:
+        if self.start is None:
+            self.unplaced()
         if channel not in self.wanted:
             self.fault("stray", f"an event of channel {channel}, which it did not ask for")
             return None
@@ -85,12 +100,29 @@ class Witness:
         seen.extend(bytes(index + 32 - len(seen)))
         return seen
 
+    def moved(self, moved: Moved) -> None:
+        """An event arrived whose position is not the one that somebody else had it at."""
+        before = self.told.total()
+        self.event(moved.event)
+        if self.told.total() == before:
+            at, first = _pos(moved.event.key), _pos(moved.first)
+            self.fault("moved", f"{_name(moved.event)} came at {at}, to another client at {first}")
+
+    def stray(self, stray: Stray) -> None:
+        """An event arrived that is not of this run."""
+        self.fault("stray", f"an event that it did not ask for: {stray.what}")
+        if stray.key is not None:
+            self.mark(stray.key)
+
     def mark(self, key: int) -> None:
         """An id without an event of ours."""
+        if self.start is None:
+            self.unplaced()
         self.cursor = max(self.cursor, key)
 
     def ready(self, key: int | None, ledger: Ledger) -> None:
         """A connection's first block."""
+        self.waiting = key is None
         if key is None:
             return  # a gap follows, and tells where
         if self.start is None:
@@ -101,14 +133,23 @@ class Witness:
 
     def gap(self, key: int, ledger: Ledger) -> None:
         """It is told that it misses what is up to `key`."""
+        self.waiting = False
         if self.start is None:
             self._begin(key, ledger)
         self.gaps.append((self.cursor, key))
+        self.unsaid = self._sent(ledger)
         self.mark(key)
+
+    def excused(self, channel: int) -> int:
+        """Up to which event it is owed nothing that came to nobody: not its own, or told."""
+        return max(self.sent.get(channel, 0), self.unsaid.get(channel, 0))
 
     def _begin(self, key: int, ledger: Ledger) -> None:
         self.start = key
-        self.sent = {
+        self.sent = self._sent(ledger)
+
+    def _sent(self, ledger: Ledger) -> dict[int, int]:
+        return {
             number: len(ledger.channels[number].due)
             for number in self.wanted
             if ledger.channels[number].due
@@ -118,31 +159,6 @@ class Witness:
 def _name(event: Event) -> str:
     seq = event.byte * 8 + event.mask.bit_length() - 1
     return f"event {seq} of channel {event.channel}"
-
-
-class _Order:
-    """A channel's events in the order of their positions; and who must have which, as bits."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        placed = sorted((key, seq) for seq, key in enumerate(channel.keys) if key)
-        self.keys = [key for key, _ in placed]
-        self.seqs = [seq for _, seq in placed]
-        # Committed, and nobody has it.
-        self.nowhere = [s for s, key in enumerate(channel.keys) if not key and channel.acked[s]]
-        self._masks: dict[tuple[int, int], int] = {}
-
-    def expected(self, start: int, sent: int) -> int:
-        """Bits of what a client must have that started at `start`, after `sent` were sent."""
-        first = bisect_right(self.keys, start)
-        mine = [seq for seq in self.nowhere if seq >= sent]
-        at = (first, mine[0] if mine else -1)
-        if at not in self._masks:
-            bits = bytearray(len(self.channel.keys) // 8 + 1)
-            for seq in (*self.seqs[first:], *mine):
-                bits[seq >> 3] |= 1 << (seq & 7)
-            self._masks[at] = int.from_bytes(bits, "little")
-        return self._masks[at]
 
 
 class Verdict:
@@ -170,6 +186,17 @@ class Verdict:
         if len(examples) < EXAMPLES:
             examples.append(violation)
 
+    def add_all(self, kind: Kind, client: int, mask: int, what: Callable[[int], str]) -> None:
+        """Count the events in a mask; `what`: an example's words, by its number."""
+        if not mask:
+            return
+        self.counts[kind] += mask.bit_count()
+        examples = self.examples.setdefault(kind, [])
+        while mask and len(examples) < EXAMPLES:
+            seq = (mask & -mask).bit_length() - 1
+            mask &= mask - 1
+            examples.append(Violation(kind, client, what(seq)))
+
 
 def judge(
     ledger: Ledger, witnesses: Collection[Witness], *, settled: bool = True, gaps: bool = True
@@ -180,15 +207,17 @@ def judge(
     violation.
     """
     verdict = Verdict()
-    orders = [_Order(channel) for channel in ledger.channels]
+    orders = [Order(channel) for channel in ledger.channels]
     for witness in witnesses:
         if witness.start is None:
-            continue
+            witness.unplaced()  # it is ready, and no gap came
+            if not witness.faults:
+                continue
         before = verdict.counts.total()
         verdict.clients += 1
         verdict.gaps += len(witness.gaps)
         _own(verdict, witness)
-        for number in witness.wanted:
+        for number in witness.wanted if witness.start is not None else ():
             _missing(verdict, witness, number, orders[number], settled=settled)
         if witness.gaps and not gaps:
             what = f"{len(witness.gaps)} gaps were told"
@@ -210,28 +239,42 @@ def _own(verdict: Verdict, witness: Witness) -> None:
 
 
 def _missing(
-    verdict: Verdict, witness: Witness, number: int, order: _Order, *, settled: bool
+    verdict: Verdict, witness: Witness, number: int, order: Order, *, settled: bool
 ) -> None:
     """What should be there and is not, and why."""
     expected = order.expected(witness.start or 0, witness.sent.get(number, 0))
     verdict.expected += expected.bit_count()
     missing = expected & ~int.from_bytes(witness.seen.get(number, b""), "little")
-    while missing:
-        seq = (missing & -missing).bit_length() - 1
-        missing &= missing - 1
-        key = order.channel.keys[seq]
-        what = f"event {seq} of channel {number}"
-        if any(after < key <= resumed for after, resumed in witness.gaps):
-            verdict.told += 1
-        elif any(after < key <= at for after, at in witness.jumps):
-            what += " lies in a jump at a reconnect that no gap told of"
-            verdict.add(Violation("untold gap", witness.number, what))
-        elif 0 < key <= witness.cursor:
-            what += f", passed over: its last id is {_pos(witness.cursor)}, the event's {_pos(key)}"
-            verdict.add(Violation("lost", witness.number, what))
-        elif settled:
-            what += " was committed and never came" if key else " came to nobody"
-            verdict.add(Violation("undelivered", witness.number, what))
+    if not missing:
+        return
+    told = missing & order.between(witness.gaps)
+    if unsaid := witness.unsaid.get(number, 0):
+        nowhere = order.lost_after(0) & ~order.lost_after(unsaid)
+        told |= missing & nowhere
+    verdict.told += told.bit_count()
+    missing &= ~told
+    jumped = missing & order.between(witness.jumps)
+    missing &= ~jumped
+    passed = missing & order.until(witness.cursor)
+    missing &= ~passed
+    keys, last = order.channel.keys, _pos(witness.cursor)
+
+    def name(seq: int) -> str:
+        return f"event {seq} of channel {number}"
+
+    def say_passed(seq: int) -> str:
+        return f"{name(seq)}, passed over: its last id is {last}, the event's {_pos(keys[seq])}"
+
+    def say_missing(seq: int) -> str:
+        return name(seq) + (" was committed and never came" if keys[seq] else " came to nobody")
+
+    def say_jumped(seq: int) -> str:
+        return f"{name(seq)} lies in a jump at a reconnect that no gap told of"
+
+    verdict.add_all("untold gap", witness.number, jumped, say_jumped)
+    verdict.add_all("lost", witness.number, passed, say_passed)
+    if settled:
+        verdict.add_all("undelivered", witness.number, missing, say_missing)
 
 
 def _pos(key: int) -> int:

@@ -70,7 +70,7 @@ class Channel:
     def place(self, seq: int, key: int) -> int:
         """Somebody has received it at this position: the one that is known first stays.
 
-        Returns the time it was due, µs.
+        Returns the position that is known for it.
 
         Raises:
             IndexError: nothing of this number was published.
@@ -79,7 +79,7 @@ class Channel:
             self.keys[seq] = key
             self.last = max(self.last, key)
             self.unplaced -= self.acked[seq]
-        return self.due[seq]
+        return self.keys[seq]
 
 
 class Ledger:

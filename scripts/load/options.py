@@ -20,8 +20,12 @@ SIZE = 256 * 1024
 CHANNELS = 10_000
 BATCH = 1_000
 BURST = 20_000
-DELIVERED = 2**36
-"""Bytes of bitmaps, at worst: clients times events by eight."""
+DELIVERED = 2**33
+"""Deliveries that are kept account of, at most: a bit each, a GiB of bitmaps."""
+OPENING = 600
+"""Seconds that opening all clients at the asked rate may take."""
+PATTERN_SHARE = 10
+"""Every so many-th client of `mixed` has all of its channels by a pattern."""
 
 COMMON: dict[str, Any] = {
     "clients": 1_000, "rate": 10.0, "seconds": 20.0, "channels": 1, "batch": 1, "size": 64,
@@ -163,9 +167,21 @@ def _bound(options: Options) -> None:
             raise UsageError(f"--{name.replace('_', '-')} is from {low} to {high}")
     if options.stall >= options.seconds:
         raise UsageError("--stall must be shorter than --seconds")
-    events = options.seconds * (options.rate + options.burst / options.interval)
-    if options.clients * events / options.channels > DELIVERED:
+    if options.clients / options.connect_rate > OPENING:
+        raise UsageError(
+            f"opening so many clients would take more than {OPENING} s: a higher --connect-rate"
+        )
+    if _deliveries(options) > DELIVERED:
         raise UsageError("that many deliveries can't be kept account of: fewer clients or events")
+
+
+def _deliveries(options: Options) -> float:
+    """Events times the clients that each one goes to."""
+    events = options.seconds * (options.rate + options.burst / options.interval)
+    patterns = 0
+    if options.scenario == "mixed":
+        patterns = -(-options.clients // PATTERN_SHARE)
+    return events * ((options.clients - patterns) / options.channels + patterns)
 
 
 def resolve(options: Options, url: str) -> Target:
@@ -190,7 +206,7 @@ def resolve(options: Options, url: str) -> Target:
     loopback = all(
         ipaddress.ip_address(str(it[4][0]).partition("%")[0]).is_loopback for it in found
     )
-    if not loopback and host not in options.allow_host:
+    if not loopback and host.lower() not in {it.lower() for it in options.allow_host}:
         raise UsageError(
             f"{host} is another machine: a load test is an attack on whoever did not ask for it."
             f" If it is yours, say --allow-host {host}"
@@ -221,7 +237,8 @@ def _parser() -> argparse.ArgumentParser:
         description=f"Loads a Tailrace server with streams and judges every delivery.\n\n{what}\n\n"
         "Without --url it starts a server of its own, in a temporary directory.",
         epilog=f"Defaults that differ by scenario:\n{own}\n\n"
-        "Exit code: 0 exact; 1 lost, doubled, disordered or untold; 2 usage, or no server.\n"
+        "Exit code: 0 exact; 1 lost, doubled, disordered or untold; 2 not tested: usage, no\n"
+        "server, nothing published, or not all clients took part.\n"
         "docs/loadtest.md tells how to read the report.",
     )
     parser.add_argument("scenario", choices=SCENARIOS, metavar="scenario")

@@ -15,11 +15,17 @@ SCHEMA = 1
 BUSY = 0.9
 """Cores of this process above which its own work is in the latencies."""
 SHOWN_FAULTS = 6
+EXACT, NOT_EXACT, NOT_TESTED = "exact", "not exact", "not tested"
+EXIT_CODES = {EXACT: 0, NOT_EXACT: 1, NOT_TESTED: 2}
 
 
 def build(result: Result) -> dict[str, Any]:
     """All figures. Times in seconds, latencies in milliseconds, memory in bytes."""
-    meter, verdict = result.meter, result.verdict
+    meter = result.meter
+    why = untested(result)
+    outcome = NOT_TESTED if why else EXACT
+    if not result.verdict.exact:
+        outcome = NOT_EXACT  # what was seen stands, however little it was
     return {
         "schema": SCHEMA,
         "tool": "tailrace loadtest",
@@ -35,8 +41,10 @@ def build(result: Result) -> dict[str, Any]:
         },
         "run": result.ledger.run,
         "ended_early": result.early,
-        "exact": verdict.exact,
-        "exit_code": 0 if verdict.exact else 1,
+        "outcome": outcome,
+        "exact": outcome == EXACT,
+        "exit_code": EXIT_CODES[outcome],
+        "untested": why,
         "verdict": _verdict(result),
         "warnings": warnings(result),
         "totals": _totals(result),
@@ -66,6 +74,23 @@ def build(result: Result) -> dict[str, Any]:
     }
 
 
+def untested(result: Result) -> list[str]:
+    """Why nothing broken means nothing: the test did not take place, or not to its end."""
+    found: list[str] = []
+    clients, judged = result.options.clients, result.verdict.clients
+    if not result.ledger.acknowledged:
+        found.append("no event was published and acknowledged")
+    if judged != clients:
+        found.append(f"{judged:,} of {clients:,} clients were told where their stream starts")
+    open_ = result.publisher.uncertain + result.publisher.unsent
+    if open_ and result.connected * 2 < clients:
+        found.append(
+            f"at the end {result.connected:,} of {clients:,} clients were connected, and"
+            f" {open_:,} events were not sent or have an unknown outcome"
+        )
+    return found
+
+
 def _verdict(result: Result) -> dict[str, Any]:
     verdict = result.verdict
     return {
@@ -88,6 +113,7 @@ def _totals(result: Result) -> dict[str, Any]:
     meter, publisher = result.meter, result.publisher
     return {
         "clients": result.options.clients,
+        "connected_at_end": result.connected,
         "published": result.ledger.published,
         "acknowledged": result.ledger.acknowledged,
         "uncertain": publisher.uncertain,
@@ -163,8 +189,6 @@ def warnings(result: Result) -> list[str]:
         found.append("The run was ended early: what was still under way is not counted as missing.")
     if len(result.ledger.epochs) > 1:
         found.append("The log changed its epoch during the run: restored, or failed over.")
-    if not result.ledger.acknowledged:
-        found.append("Nothing was published, so nothing was tested.")
     return found
 
 
@@ -200,5 +224,7 @@ def text(report: dict[str, Any]) -> str:
 def _headline(report: dict[str, Any]) -> str:
     if report["exact"]:
         return "EXACT: nothing lost, doubled or out of order, every gap told."
+    if report["outcome"] == NOT_TESTED:
+        return f"NOT TESTED: {'; '.join(report['untested'])}."
     told = ", ".join(f"{n:,} {kind}" for kind, n in report["verdict"]["violations"].items())
     return f"NOT EXACT: {told}, at {report['verdict']['clients_harmed']:,} clients."

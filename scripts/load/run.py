@@ -39,6 +39,8 @@ class Result:
     settled: bool
     settle_seconds: float
     early: bool
+    connected: int
+    """Clients that were ready at the end."""
 
 
 class Run:
@@ -141,7 +143,7 @@ class Run:
         )
         return Result(
             self._options, self._target, self._ledger, self._meter, self._publisher, happened,
-            verdict, settled, seconds, early,
+            verdict, settled, seconds, early, self._meter.ready,
         )  # fmt: skip
 
     # --- beside it --------------------------------------------------------------------------

@@ -33,10 +33,24 @@ class Event(NamedTuple):
     due: int
 
 
+class Moved(NamedTuple):
+    """An event of this run at another position than `first`, where somebody else had it."""
+
+    event: Event
+    first: int
+
+
 class Mark(NamedTuple):
-    """A block that only moves the position: id-only, or somebody else's event."""
+    """A block that only moves the position: id-only, or of a kind that a test has no use for."""
 
     key: int
+
+
+class Stray(NamedTuple):
+    """An event that is not of this run: no client of it asked for that."""
+
+    key: int | None
+    what: str
 
 
 class Ready(NamedTuple):
@@ -60,7 +74,7 @@ class Bye(NamedTuple):
     retry: int | None
 
 
-Block: TypeAlias = Event | Mark | Ready | Gap | Bye
+Block: TypeAlias = Event | Moved | Mark | Stray | Ready | Gap | Bye
 
 
 class Answer:
@@ -164,6 +178,8 @@ class Decoder:
             + name
             + rb'\.(\d{1,9})".*"load": ?"(\d{1,9})\.(\d{1,9})"'
         )
+        # Published before the streams open, and matched by the pattern.
+        self._probe = re.compile(rb'"channel": ?"public\.load\.' + name + rb'\.probe"')
 
     def keep(self, chunked: bool, data: bytes, blocks: Sequence[Block]) -> None:
         """Remember what these bytes mean to a reader that is between blocks."""
@@ -192,20 +208,32 @@ class Decoder:
                 raise WireError(f"id {fields[b'id']!r:.80}")
         if b"event" in fields:
             return self._control(fields[b"event"], key, fields)
-        if key is None:
-            return None
-        found = self._event.search(fields.get(b"data", b""))
-        return Mark(key) if found is None else self._placed(key, found)
+        if b"data" in fields:
+            return self._default(key, fields[b"data"])
+        return None if key is None else Mark(key)
 
-    def _placed(self, key: int, found: re.Match[bytes]) -> Event:
+    def _default(self, key: int | None, data: bytes) -> Block:
+        """An event without a type: one of this run, or astray."""
+        found = self._event.search(data)
+        if found is None:
+            if key is not None and self._probe.search(data):
+                return Mark(key)
+            return Stray(key, f"{data!r:.80}")
+        if key is None:
+            raise WireError(f"an event without an id: {data!r:.80}")
+        return self._placed(key, found)
+
+    def _placed(self, key: int, found: re.Match[bytes]) -> Event | Moved:
         number, said, seq = int(found[1]), int(found[2]), int(found[3])
         if number != said or number >= len(self.ledger.channels):
             raise WireError(f"an event of channel {said} on channel {number}")
+        channel = self.ledger.channels[number]
         try:
-            due = self.ledger.channels[number].place(seq, key)
+            first = channel.place(seq, key)
         except IndexError:
             raise WireError(f"event {seq} of channel {number} was never published") from None
-        return Event(key, number, seq >> 3, 1 << (seq & 7), due)
+        event = Event(key, number, seq >> 3, 1 << (seq & 7), channel.due[seq])
+        return event if first == key else Moved(event, first)
 
     @staticmethod
     def _control(event: bytes, key: int | None, fields: dict[bytes, bytes]) -> Block | None:

@@ -46,9 +46,19 @@ MESSAGE = "00000000-0000-4000-8000-%012x"
 """Message ids come with the events, from Postgres: making them is no work of the engine."""
 
 
+MAY_LACK = frozenset({"max_streams"})
+"""Parameters that not every version of the server has, and that it measures the same without."""
+
+
 def fitting(make: Callable[..., Any], **values: Any) -> Any:
-    """`make` with those of `values` that it has parameters for: the server's parts change."""
+    """`make` with `values`, without those that it may lack.
+
+    Raises:
+        TypeError: it has no other parameter of that name: something else would be measured.
+    """
     known = inspect.signature(make).parameters
+    if unknown := values.keys() - known.keys() - MAY_LACK:
+        raise TypeError(f"{make.__name__} takes no {', '.join(sorted(unknown))}")
     return make(**{name: value for name, value in values.items() if name in known})
 
 

@@ -40,7 +40,9 @@
  *               each later client cost, so that nothing paid once is counted
  *   -g PATH     probe: in phases whose name ends in g (r5g, w1g), GET PATH on one more
  *               connection every 2 ms (never overlapping); gives the latency an unrelated
- *               request sees while fan-outs run.  It costs server CPU: read cpu_us elsewhere
+ *               request sees while fan-outs run, from when it was due; those that fell due while
+ *               one was waited for are counted, too (no coordinated omission).  probe_err: answers
+ *               other than 200, and closed connections.  It costs server CPU: read cpu_us elsewhere
  *   -x N        with phase l: exact number of events each client should get
  * Connecting:
  *   -c K        at most K connections in the making at a time (default 100)
@@ -212,7 +214,7 @@ typedef struct {
     uint32_t got;
 } Conn;
 typedef struct { /* publisher or probe connection */
-    int fd, busy, hdr_done, chunked, status;
+    int fd, busy, hdr_done, chunked, status, closes;
     long need;
     u64 t0;
     char buf[4096];
@@ -229,7 +231,9 @@ static Req pub[MAXPUB], probe;
 static int npub;
 static Ev ring[RING];
 static u64 seq, base_seq, done_seq; /* events [base_seq, seq) are this phase's */
-static u64 hint, received, stray, dups, pub_err;
+static u64 hint, received, stray, dups, pub_err, probe_err;
+static u64 probe_due, probe_stop; /* when the one under way was due; none is from then on */
+#define PROBE_NS 2000000ULL
 static Hist lat, lastlat, firstlat, plat;
 static char req[4096], req_tail[4096], *tmpl, *ctype = "application/json", pubpath[512] = "/pub", pubhost[128];
 static const char *await_text, *path_arg;
@@ -439,6 +443,8 @@ static int on_req(Req *r, struct sockaddr_in *to, u64 tag) { /* 1: response comp
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
     if (n <= 0) {
         int was = r->busy;
+        r->closes++;
+        r->status = 0; /* of no answer */
         close(r->fd);
         req_open(r, to, tag);
         return was;
@@ -495,6 +501,15 @@ static int publish(void) {
     return 1;
 }
 
+/* A probe is over: its latency from when it was due, and that of each one that was due since. */
+static void probed(u64 now) {
+    if (probe.status != 200) probe_err++;
+    do {
+        hadd(&plat, now - probe_due);
+        probe_due += PROBE_NS;
+    } while (probe_due <= now && probe_due < probe_stop);
+}
+
 static void poll_once(int timeout_ms) {
     struct epoll_event ev[512];
     int n = epoll_wait(ep, ev, 512, spin ? 0 : timeout_ms);
@@ -506,7 +521,11 @@ static void poll_once(int timeout_ms) {
                 if (!pub_err++) fprintf(stderr, "publish failed: %.200s\n", r->buf);
             }
         } else if (t & TAG_PROBE) {
-            if (on_req(&probe, &dst, TAG_PROBE)) hadd(&plat, now_ns() - probe.t0);
+            int closes = probe.closes, done = on_req(&probe, &dst, TAG_PROBE);
+            if (probe.closes != closes)
+                probe_err++;
+            else if (done)
+                probed(now_ns());
         } else
             on_client((int)t, ev[i].events);
     }
@@ -531,22 +550,24 @@ static void run_phase(const char *ph, double secs, double drain, long expect, co
     memset(&lastlat, 0, sizeof lastlat);
     memset(&firstlat, 0, sizeof firstlat);
     memset(&plat, 0, sizeof plat);
-    received = stray = dups = pub_err = 0;
+    received = stray = dups = pub_err = probe_err = 0;
     base_seq = done_seq = hint = seq;
     for (int i = 0; i < N; i++) C[i].got = 0;
     int closed0 = closed_n;
     char preq[512];
     int preqlen = ppath ? snprintf(preq, sizeof preq, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", ppath, pubhost) : 0;
     double b0 = busy_secs(), c0 = cpu_secs(), a0 = cpu_of(others, nothers), o0 = own_cpu();
-    u64 t0 = now_ns(), stop = t0 + (u64)(secs * 1e9), next = t0, pnext = t0, last_seen = t0, r0 = 0;
+    u64 t0 = now_ns(), stop = t0 + (u64)(secs * 1e9), next = t0, last_seen = t0, r0 = 0;
     u64 limit = stop + (u64)(drain * 1e9);
+    probe_due = t0;
+    probe_stop = stop;
     for (;;) {
         u64 now = now_ns();
         if (seq - base_seq >= most && now < stop) { /* that was all: what is left is the drain */
             stop = now;
             limit = stop + (u64)(drain * 1e9);
         }
-        if (now >= stop && (listen_mode || done_seq == seq)) break;
+        if (now >= stop && (listen_mode || done_seq == seq) && !probe.busy) break;
         if (now >= limit) break;
         int tmo = 5;
         if (now < stop) {
@@ -559,16 +580,18 @@ static void run_phase(const char *ph, double secs, double drain, long expect, co
             } else if (win)
                 while (seq - done_seq < win && seq - base_seq < most && publish()) {}
         }
-        if (ppath && !probe.busy && now >= pnext && now < stop) {
-            req_send(&probe, preq, preqlen);
-            pnext = now + 2000000;
-        }
+        if (ppath && !probe.busy && now >= probe_due && now < stop) req_send(&probe, preq, preqlen);
         if (ppath && tmo > 1) tmo = 1;
         poll_once(tmo);
         if (received != r0) {
             r0 = received;
             last_seen = now_ns();
         }
+    }
+    if (probe.busy) { /* it was never answered, and is no one's later on */
+        probe_err++;
+        close(probe.fd);
+        req_open(&probe, &dst, TAG_PROBE);
     }
     double el = (last_seen - t0) / 1e9, c1 = cpu_secs(), a1 = cpu_of(others, nothers), o1 = own_cpu(), b1 = busy_secs(), wall = (now_ns() - t0) / 1e9;
     if (el <= 0) el = wall;
@@ -587,8 +610,8 @@ static void run_phase(const char *ph, double secs, double drain, long expect, co
            received && nroots ? (c1 - c0) * 1e6 / received : 0.0, (c1 - c0) / wall * 100, (o1 - o0) / wall * 100,
            (b1 - b0 - (c1 - c0) - (a1 - a0) - (o1 - o0)) / wall * 100, closed_n - closed0, pub_err);
     if (ppath)
-        printf(",\"probe_n\":%llu,\"probe_p50\":%.0f,\"probe_p99\":%.0f,\"probe_max\":%.0f", plat.n, hpct(&plat, 50),
-               hpct(&plat, 99), plat.max / 1e3);
+        printf(",\"probe_n\":%llu,\"probe_p50\":%.0f,\"probe_p99\":%.0f,\"probe_max\":%.0f,\"probe_err\":%llu", plat.n,
+               hpct(&plat, 50), hpct(&plat, 99), plat.max / 1e3, probe_err);
     printf("}\n");
     fflush(stdout);
 }

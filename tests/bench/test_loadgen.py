@@ -100,6 +100,14 @@ def test_a_probe_that_nobody_answered_is_an_error() -> None:
         load.read(0, said(CONNECT, PHASE | {"phase": "w1g", "probe_n": 0, "probe_p99": 0}), "")
 
 
+def test_a_probe_that_failed_is_an_error() -> None:
+    load = Load(port=1, path="/sse", clients=20, phases="w1g", probe="/healthz")
+    line = PHASE | {"phase": "w1g", "probe_n": 9, "probe_p99": 5, "probe_err": 0}
+    assert load.read(0, said(CONNECT, line), "").phases[0].probes == 9
+    with pytest.raises(MeasureError, match="1 probes failed"):
+        load.read(0, said(CONNECT, line | {"probe_err": 1}), "")
+
+
 def test_a_missing_phase_is_an_error() -> None:
     with pytest.raises(MeasureError, match="phases are missing"):
         LOAD.read(0, said(CONNECT), "")

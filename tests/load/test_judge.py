@@ -7,9 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from scripts.load.crowd import Crowd
 from scripts.load.judge import Verdict, Witness, judge
 from scripts.load.ledger import Ledger
-from scripts.load.wire import Event
+from scripts.load.meter import Meter
+from scripts.load.options import parse, resolve
+from scripts.load.wire import Event, Moved, Stray
 
 EVENTS = 40
 FIRST = 1_000
@@ -245,4 +248,106 @@ def test_whatever_is_planted_is_counted() -> None:
     verdict = told(ledger, *witnesses)
     assert verdict.harmed == 300 - expected.pop("")
     assert dict(verdict.counts) == expected
+    assert all(len(examples) == 5 for examples in verdict.examples.values())
+
+
+def test_a_ready_without_an_id_needs_a_gap() -> None:
+    ledger, events = book()
+    silent, goes_on, marked, gone = (Witness(number, range(1)) for number in range(4))
+    for witness in (silent, goes_on, marked, gone):
+        witness.ready(None, ledger)
+    for event in events:
+        goes_on.event(event)
+    marked.mark(events[0].key)
+    gone.waiting = False  # its connection was lost at once: it is not ready
+    verdict = told(ledger, silent, goes_on, marked, gone)
+    assert dict(verdict.counts) == {"malformed": 3}
+    assert (verdict.clients, verdict.harmed) == (3, 3)
+
+
+def test_a_gap_covers_what_came_to_nobody_and_is_not_waited_for() -> None:
+    options = parse(["fanout", "--clients", "2"], {})
+    ledger, events = book()
+    crowd = Crowd(options, resolve(options, "http://127.0.0.1:1"), ledger, Meter(None))
+    first, second = (client.witness for client in crowd.clients)
+    for witness in (first, second):
+        witness.ready(key(ledger, FIRST - 1), ledger)
+        witness.sent = {}
+        for event in events:
+            witness.event(event)
+    assert crowd.settled()
+    channel = ledger.channels[0]
+    channel.acknowledge(channel.publish(0))
+    assert not crowd.settled()
+    first.ready(None, ledger)
+    first.gap(events[-1].key + 10, ledger)
+    assert not crowd.settled()
+    assert dict(told(ledger, first, second).counts) == {"undelivered": 1}
+    second.ready(None, ledger)
+    second.gap(events[-1].key + 10, ledger)
+    assert crowd.settled()
+    verdict = told(ledger, first, second)
+    assert verdict.exact
+    assert verdict.told == 2
+    channel.acknowledge(channel.publish(0))  # after both gaps
+    assert not crowd.settled()
+    assert dict(told(ledger, first, second).counts) == {"undelivered": 2}
+
+
+def test_what_stands_at_another_position_for_somebody_else_has_moved() -> None:
+    ledger, events = book()
+    witness = started(ledger)
+    for event in events[:-1]:
+        witness.event(event)
+    last = events[-1]
+    witness.moved(Moved(last._replace(key=last.key + 1), last.key))
+    assert dict(told(ledger, witness).counts) == {"moved": 1}
+    witness.moved(Moved(last._replace(key=last.key + 2), last.key))
+    assert dict(told(ledger, witness).counts) == {"moved": 1, "duplicate": 1}
+
+
+def test_an_event_that_is_not_of_the_run_is_astray() -> None:
+    ledger, events = book()
+    witness = started(ledger)
+    witness.stray(Stray(None, "x"))
+    for event in events:
+        witness.event(event)
+    assert dict(told(ledger, witness).counts) == {"stray": 1}
+
+
+def test_thousands_of_missing_events_are_sorted_as_one_by_one() -> None:
+    """Beside the law written out: gaps, jumps, what was passed over, what never came."""
+    dice = random.Random(7)
+    ledger, events = book(events=3000)
+    channel = ledger.channels[0]
+    witnesses = []
+    expected = {"lost": 0, "untold gap": 0, "undelivered": 0}
+    covered = 0
+    for number in range(20):
+        witness = started(ledger, number=number)
+        at = 0
+        while at < 2900:
+            step = dice.randrange(1, 400)
+            kind = dice.choice(["reads", "gap", "jump", "loses"])
+            part = events[at : at + step]
+            if kind == "reads":
+                for event in part:
+                    witness.event(event)
+            elif kind == "gap":
+                witness.ready(None, ledger)
+                witness.gap(part[-1].key, ledger)
+                covered += len(part)
+            elif kind == "jump":
+                witness.ready(part[-1].key, ledger)
+                expected["untold gap"] += len(part)
+            else:
+                witness.mark(part[-1].key)
+                expected["lost"] += len(part)
+            at += len(part)
+        expected["undelivered"] += len(events) - at
+        witnesses.append(witness)
+    assert channel.unplaced == 0
+    verdict = told(ledger, *witnesses)
+    assert dict(verdict.counts) == {kind: count for kind, count in expected.items() if count}
+    assert verdict.told == covered
     assert all(len(examples) == 5 for examples in verdict.examples.values())

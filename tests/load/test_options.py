@@ -33,6 +33,21 @@ def test_each_scenario_has_sensible_defaults(scenario: str) -> None:
         (["churn", "--share", "1.5"], "--share is from 0 to 1"),
         (["slow-readers", "--seconds", "10", "--stall", "10"], "--stall"),
         (["fanout", "--clients", "50000", "--seconds", "3600", "--rate", "20000"], "fewer clients"),
+        (["fanout", "--clients", "50000", "--connect-rate", "80"], "--connect-rate"),
+        (
+            [
+                "mixed",
+                "--clients",
+                "50000",
+                "--channels",
+                "1000",
+                "--seconds",
+                "3600",
+                "--rate",
+                "500",
+            ],
+            "fewer clients",
+        ),
         (["fanout", "--client", "5"], "unrecognized"),
         (["nothing"], "invalid choice"),
         ([], "required"),
@@ -49,6 +64,11 @@ def test_what_is_out_of_bounds_is_refused_with_a_sentence(arguments: list[str], 
 )
 def test_loopback_needs_no_leave(url: str) -> None:
     assert resolve(parse(["fanout"], {}), url).loopback
+
+
+def test_names_of_hosts_have_no_case() -> None:
+    options = parse(["fanout", "--allow-host", "LocalHost", "--allow-host", "FD00::A"], {})
+    assert resolve(options, "http://[fd00::a]:8080").host == "[fd00::a]:8080"
 
 
 def test_another_machine_must_be_named_exactly() -> None:

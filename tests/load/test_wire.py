@@ -3,7 +3,19 @@ from __future__ import annotations
 import pytest
 
 from scripts.load.ledger import Ledger
-from scripts.load.wire import Answer, Bye, Decoder, Event, Gap, Mark, Reader, Ready, WireError
+from scripts.load.wire import (
+    Answer,
+    Bye,
+    Decoder,
+    Event,
+    Gap,
+    Mark,
+    Moved,
+    Reader,
+    Ready,
+    Stray,
+    WireError,
+)
 
 RUN = "0123456789ab"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
@@ -46,7 +58,9 @@ def expected(made: Decoder) -> list[object]:
     return [
         Ready(key(7), 2300),
         Event(key(8), 0, 0, 1, 1_000), Event(key(9), 1, 0, 1, 1_001),
-        Mark(key(12)), Mark(key(13)),
+        Mark(key(12)),
+        Stray(None, 'b\'{"channel":"public.x","data":1}\''),
+        Stray(key(13), 'b\'{"channel":"public.x","data":1}\''),
         Event(key(14), 0, 1, 2, 1_018),
         Gap(key(20), "pruned"), Bye("max-age", 900),
     ]  # fmt: skip
@@ -159,3 +173,22 @@ def test_an_empty_answer_has_ended() -> None:
     answer = Answer()
     answer.feed(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n")
     assert (answer.ended, answer.status, answer.headers[b"retry-after"]) == (True, 503, b"3")
+
+
+def test_the_probe_before_the_run_is_not_astray() -> None:
+    made = decoder()
+    block = made.block(b'id: ab.5\ndata: {"channel":"public.load.%b.probe"}' % RUN.encode())
+    assert isinstance(block, Mark)
+
+
+def test_an_event_at_another_position_is_told() -> None:
+    made = decoder()
+    first = made.block(event(8, 0, 0).strip())
+    again = made.block(event(9, 0, 0).strip())
+    assert isinstance(first, Event)
+    assert again == Moved(first._replace(key=first.key + 1), first.key)
+
+
+def test_an_event_of_ours_without_an_id_is_malformed() -> None:
+    with pytest.raises(WireError, match="without an id"):
+        decoder().block(event(8, 0, 0).strip().partition(b"\n")[2])

@@ -36,7 +36,7 @@ def run(world: World, result: Result) -> None:
         servers,
         ["tailrace", "engine"],
         measure,
-        pairs=options.times(5),
+        pairs=options.times(3),
         repeats=0,
         other_pct=options.other_pct,
     )

@@ -45,7 +45,7 @@ def run(world: World, result: Result) -> None:
             list(servers),
             list(servers),
             measure,
-            pairs=options.pairs,
+            pairs=options.times(5),
             repeats=options.repeats,
             other_pct=options.other_pct,
         )

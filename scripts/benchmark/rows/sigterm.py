@@ -48,7 +48,7 @@ def run(world: World, result: Result) -> None:
         ["tailrace"],
         ["tailrace"],
         measure,
-        pairs=options.times(5),
+        pairs=options.times(3),
         repeats=options.repeats,
         other_pct=options.other_pct,
     )
@@ -102,15 +102,15 @@ async def _drain(world: World, clients: int) -> Measured:
             start = await log.settled()
             meter = Meter(first.process.pid, second.process.pid, *first.others)
             await asyncio.gather(*(one.begin(first) for one in followers))
-            publisher = asyncio.create_task(_publish(log), name="publisher")
+            stop = asyncio.Event()
+            publisher = asyncio.create_task(_publish(log, stop), name="publisher")
             try:
                 await asyncio.sleep(5 * EVERY)
                 figures = await _stop(first, second, followers)
                 await asyncio.sleep(5 * EVERY)
             finally:
-                publisher.cancel()
-                with suppress(asyncio.CancelledError):
-                    await publisher
+                stop.set()
+                await publisher
             other = meter.other_pct()
             await log.settled()
             expected = await log.positions(CHANNEL, start)
@@ -137,12 +137,14 @@ async def _stop(first: Target, second: Target, followers: list[Follower]) -> dic
     return {EXIT: exit_seconds, BACK: max(one.back_at for one in followers) - begun}
 
 
-async def _publish(log: Log) -> None:
-    """One event after the other, until cancelled."""
-    while True:
-        # Shielded: a statement that was begun is finished, or its outcome would be unknown.
-        await asyncio.shield(log.publish(CHANNEL, 1))
-        await asyncio.sleep(EVERY)
+async def _publish(log: Log, stop: asyncio.Event) -> None:
+    """One event after the other. Never cancelled: the outcome of a statement would be unknown, and
+    its connection still busy."""
+    while not stop.is_set():
+        await log.publish(CHANNEL, 1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EVERY):
+                await stop.wait()
 
 
 async def _arrived(followers: list[Follower], events: int) -> None:

@@ -63,8 +63,8 @@ def _at_once(world: World, result: Result, crowd: int) -> None:
         ["tailrace"],
         ["tailrace"],
         measure,
-        pairs=options.times(5),
-        repeats=options.times(5),
+        pairs=options.times(3),
+        repeats=options.times(3),
         other_pct=options.other_pct,
     )
     # 20 s without a new connect is what the load generator takes for a hang.
