@@ -1,4 +1,5 @@
-"""A gate before Postgres: it can be shut, and it can keep notifications back as a pooler does."""
+"""A gate before Postgres: it can be shut, and it can keep notifications back, all of them or as a
+pooler does."""
 
 from __future__ import annotations
 
@@ -13,6 +14,13 @@ from urllib.parse import parse_qs, urlsplit
 from server.db.pool import Database
 
 NOTIFICATION = b"A"
+READY = b"Z"
+
+
+class _Client:
+    """A connection through the gate. `speaking`: a statement of it runs."""
+
+    speaking = False
 
 
 class Gate:
@@ -26,6 +34,8 @@ class Gate:
         self._writers: set[asyncio.StreamWriter] = set()
         self.deaf = False
         """Whether notifications are kept back."""
+        self.pooling = False
+        """Whether they pass only while the client has a server connection: in a statement."""
         self.connections = 0
 
     async def open(self) -> None:
@@ -49,25 +59,37 @@ class Gate:
         self.connections += 1
         up_reader, up_writer = await asyncio.open_unix_connection(str(self._target))
         self._writers |= {writer, up_writer}
-        for coroutine in (self._bytes(reader, up_writer), self._messages(up_reader, writer)):
+        client = _Client()
+        for coroutine in (
+            self._bytes(reader, up_writer, client),
+            self._messages(up_reader, writer, client),
+        ):
             task = asyncio.create_task(coroutine)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _bytes(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _bytes(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: _Client
+    ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
+                client.speaking = True
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()
         self._writers.discard(writer)
 
-    async def _messages(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _messages(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: _Client
+    ) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = await reader.readexactly(5)
                 body = await reader.readexactly(int.from_bytes(head[1:], "big") - 4)
-                if not (self.deaf and head[:1] == NOTIFICATION):
+                if head[:1] == READY:
+                    client.speaking = False
+                kept = self.deaf or (self.pooling and not client.speaking)
+                if not (kept and head[:1] == NOTIFICATION):
                     writer.write(head + body)
                     await writer.drain()
         writer.transport.abort()

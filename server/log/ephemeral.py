@@ -28,7 +28,7 @@ WAITING = 64
 """Messages of a kind kept for the next one; beyond it the oldest is dropped and counted."""
 
 # NOTIFY gives its transaction a commit record: nobody needs to wait for that one's flush.
-_SEND = """
+SEND = """
     WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     SELECT pg_notify('tailrace', $1) FROM quick"""
 
@@ -75,12 +75,14 @@ class Ephemeral:
 
     async def run(self) -> None:
         """Send what waits, at most once in `PERIOD`, until cancelled."""
+        if self._urgent or self._waiting:  # as after an error, which took the signal with it
+            self._arrived.set()
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             payload = self._take()
             try:
-                await self._pool.execute(_SEND, payload)
+                await self._pool.execute(SEND, payload)
                 self.sent += 1
             except LOST as error:
                 log.info("an ephemeral message was lost: %r", error)

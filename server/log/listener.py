@@ -1,8 +1,9 @@
 """The process's one LISTEN connection: wake-ups, ephemeral events and control messages.
 
-It stands outside the pool, listens first and catches up then, and proves by a round trip that
-notifications really arrive: a pooler in transaction mode accepts LISTEN and delivers nothing.
-While they don't, the log is polled.
+It stands outside the pool, listens first and catches up then, and proves that notifications
+really arrive: a pooler in transaction mode accepts LISTEN and delivers nothing. While they don't,
+the log is polled. The first proof is sent over another connection: what a session tells itself
+comes back within its own statement, through such a pooler as well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from server.db.faults import LOST
+from server.log.seldom import Seldom
 
 if TYPE_CHECKING:
     from server.db.pool import Connection
@@ -36,14 +38,17 @@ async def _content(_connection: Connection) -> bool:
 class Listener:
     """Turns notifications into calls.
 
+    `connect()`: a connection to listen on. `notify(payload)`: tells all, over another connection.
     `on_stamped(hi)`: the log goes up to `hi` (`None`: look). `on_poke()`: an outbox has rows.
     `on_ephemeral(json)`, `on_control(json)`: a message's text. `on_epoch()`: a new one has begun.
     `on_proved(connection)`: notifications arrive on this one; called again until it says True.
+    `on_lost()`: a connection has ended.
     """
 
     def __init__(
         self,
         connect: Connect,
+        notify: Callable[[str], Awaitable[object]],
         *,
         on_stamped: Callable[[int | None], None],
         on_poke: Callable[[], None],
@@ -52,8 +57,10 @@ class Listener:
         on_control: Callable[[str], None],
         on_epoch: Callable[[], None],
         on_proved: Callable[[Connection], Awaitable[bool]] = _content,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._connect = connect
+        self._notify = notify
         self._on_stamped = on_stamped
         self._on_poke = on_poke
         self._on_look = on_look
@@ -61,6 +68,7 @@ class Listener:
         self._on_control = on_control
         self._on_epoch = on_epoch
         self._on_proved = on_proved
+        self._on_lost = on_lost
         self._probes: dict[str, asyncio.Future[None]] = {}
         self._connection: Connection | None = None
         self._lost = asyncio.Event()
@@ -69,6 +77,7 @@ class Listener:
         self.mode: Mode = "polling"
         self.reconnects = 0
         self.bad_payloads = 0
+        self._bad = Seldom()
 
     async def prove(self) -> Mode:
         """How events reach this process now, proved: by a round trip, else by a poll's query."""
@@ -101,6 +110,7 @@ class Listener:
                         delay = 0.05
                     self._connection = None
                     self.mode = "polling"
+                    self._on_lost()
                     connection.terminate()
             self.reconnects += 1
             await asyncio.sleep(delay)
@@ -116,11 +126,15 @@ class Listener:
         while not self._lost.is_set():
             try:
                 await self._probe(connection)
-            except TimeoutError:
+            except LOST as error:
                 if self.mode == "notify":
+                    if not isinstance(error, TimeoutError):
+                        raise
                     log.warning("notifications stopped arriving: connecting anew")
                     return
-                log.warning("notifications do not arrive here (a pooler?): polling the log")
+                log.warning(
+                    "notifications do not arrive here (a pooler?): polling the log (%r)", error
+                )
             else:
                 self.mode = "notify"
                 if not proved:
@@ -144,14 +158,21 @@ class Listener:
                     self._on_look()
 
     async def _probe(self, connection: Connection) -> None:
-        """Send a notification to ourselves and wait until it is back."""
+        """Send a notification to ourselves and wait until it is back.
+
+        Once proved, a connection is a session of our own: it can ask itself, even if the pool is
+        busy.
+        """
         token = secrets.token_hex(6)
         back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._probes[token] = back
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
-                async with self._speaking:
-                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, "p" + token)
+                if self.mode == "notify":
+                    async with self._speaking:
+                        await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, "p" + token)
+                else:
+                    await self._notify("p" + token)
                 await back
         finally:
             del self._probes[token]
@@ -177,4 +198,5 @@ class Listener:
                     self._on_stamped(int(text.partition("-")[2]))
         except Exception:
             self.bad_payloads += 1
-            log.exception("a notification could not be used: %.100s", text)
+            if count := self._bad.count():
+                log.exception("%d notifications could not be used: %.100s", count, text)

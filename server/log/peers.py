@@ -7,7 +7,6 @@ as it may be too large for a notification; whoever has asked takes the rows away
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import logging
 import secrets
@@ -19,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from server.db.faults import LOST
-from server.log.control import MAX_AGE, Control, RefusedError, sign, verify
-from server.log.ephemeral import dumps
+from server.log.control import sign
+from server.log.ephemeral import SEND, dumps
+from server.log.hearing import Hearing
 
 if TYPE_CHECKING:
     from server.db.pool import Pool
@@ -31,14 +31,16 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 2.0
 """Seconds that the others have for an answer."""
+TAKING = 1.0
+"""Seconds that the database has after that to give us the answers."""
+FAREWELL = 0.5
+"""Seconds that the others may be told that we leave."""
 POLL = 0.1
 """Seconds between two looks for answers where notifications do not arrive."""
 WAITING = 64
 """Questions that may wait for our answer; beyond it one is left unanswered and counted."""
 ANSWERING = 4
 """Questions answered at a time."""
-REMEMBERED = 10_000
-"""Messages of the last minute of which a repeat is known."""
 
 # What is said and noted here is worth nothing after a crash: nobody waits for a flush.
 _ANSWER = """
@@ -47,11 +49,8 @@ _ANSWER = """
       SELECT $1, $2, $3::text::json FROM quick ON CONFLICT DO NOTHING RETURNING request)
     SELECT pg_notify('tailrace', $4) FROM told"""
 _WHO = "SELECT process FROM tailrace.report WHERE request = $1"
-# Those of others are what came too late for who had asked.
 _TAKE = """
-    WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)), old AS (
-      DELETE FROM tailrace.report
-      WHERE at < clock_timestamp() - interval '1 minute' AND request <> $1)
+    WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     DELETE FROM tailrace.report r USING quick WHERE r.request = $1 RETURNING r.process, r.body"""
 
 Answerer = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -83,8 +82,8 @@ class _Asked:
 class Peers:
     """Asks the other processes, and answers them.
 
-    `polling()`: whether notifications do not arrive here. `refused`: messages that were not
-    listened to. `dropped`: questions that nobody here had time for.
+    `polling()`: whether notifications do not arrive here. `dropped`: questions that nobody here
+    had time for.
     """
 
     def __init__(
@@ -106,8 +105,7 @@ class Peers:
             WAITING
         )
         self._asked: dict[uuid.UUID, _Asked] = {}
-        self._heard: dict[str, float] = {}
-        self.refused = 0
+        self._hearing = Hearing(key, self._obey)
         self.dropped = 0
 
     def answer(self, what: str, answerer: Answerer) -> None:
@@ -115,39 +113,48 @@ class Peers:
         self._answerers[what] = answerer
 
     async def ask(self, what: str, args: Mapping[str, Any], process: str | None = None) -> Answers:
-        """Ask all others, or one of them, and wait for at most some `PATIENCE`.
+        """Ask all others, or one of them, for `PATIENCE`; takes at most `TAKING` longer.
 
         Alone in the database, nothing is sent and no answer looked for.
         """
+        until = asyncio.get_running_loop().time() + PATIENCE
         try:
-            others = await self._living.others()
-            if process is not None:
-                others &= {process}
-            if not others:
-                return Answers()
-            to = None if process is None else [process]
-            found = await self._ask({"what": what, "args": args, "to": to}, others)
-            missing = others - set(found)
-            if missing:
-                missing &= await self._living.others()  # who has ended has nothing to say
+            async with asyncio.timeout_at(until + TAKING):
+                others = await self._living.others()
+                if process is not None and (process in others or not self._living.known):
+                    others = {process}
+                elif process is not None:
+                    others = set()
+                if not others:
+                    return Answers(known=self._living.known)
+                to = None if process is None else [process]
+                found = await self._ask({"what": what, "args": args, "to": to}, others, until)
+                missing = others - set(found)
+                if missing:
+                    missing &= await self._living.others()  # who has left has nothing to say
         except LOST as error:
             log.info("the other processes can't be asked: %r", error)
             return Answers(known=False)
-        return Answers(found, frozenset(missing))
+        return Answers(found, frozenset(missing), self._living.known)
 
-    async def _ask(self, question: Mapping[str, Any], others: set[str]) -> dict[str, Any]:
+    async def _ask(
+        self, question: Mapping[str, Any], others: set[str], until: float
+    ) -> dict[str, Any]:
+        """Whatever has answered, be it among `others` or not: no stranger writes into the table."""
         request = uuid.uuid4()
         asked = self._asked[request] = _Asked(set(others))
         try:
             self._ephemeral.control(self._signed({"ask": str(request), **question}))
             with suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout_at(until):
                     await self._told(request, asked)
         finally:
             del self._asked[request]
-        async with asyncio.timeout(PATIENCE):
-            rows = await self._pool.fetch(_TAKE, request)
-        return {row["process"]: json.loads(row["body"]) for row in rows if row["process"] in others}
+        found = {}
+        for row in await self._pool.fetch(_TAKE, request):
+            found[row["process"]] = json.loads(row["body"])
+            await asyncio.sleep(0)  # it may be megabytes
+        return found
 
     async def _told(self, request: uuid.UUID, asked: _Asked) -> None:
         """Until all have answered; where notifications do not arrive, by looking."""
@@ -165,44 +172,13 @@ class Peers:
         return sign(told, self._key, at=time.time(), mark=secrets.token_hex(8))
 
     def hear(self, payload: str) -> None:
-        """Take a notification's control messages; what is not of us is counted and said once."""
-        try:
-            messages = json.loads(payload)
-            if not isinstance(messages, list):
-                msg = "not a list"
-                raise RefusedError(msg)
-        except (ValueError, RecursionError, RefusedError) as error:
-            self._refuse(error)
-            return
-        for message in messages:
-            try:
-                control = verify(message, self._key, time.time())
-                self._once(control)
-                self._obey(control.body)
-            except (ValueError, RecursionError, RefusedError) as error:
-                self._refuse(error)
+        """Take a notification's control messages; what is not of us is counted and seldom told."""
+        self._hearing.hear(payload)
 
-    def _refuse(self, error: Exception) -> None:
-        self.refused += 1
-        if self.refused == 1:
-            log.warning(
-                "a control message was refused: %s (further ones are counted, not told; do all"
-                " processes have the same TAILRACE_SECRET?)",
-                error,
-            )
-
-    def _once(self, control: Control) -> None:
-        """Refuse what was heard before."""
-        heard, now = self._heard, time.time()
-        if control.mark in heard:
-            msg = "a repeat"
-            raise RefusedError(msg)
-        # In the order of arrival, which is nearly that of their times.
-        for mark in list(itertools.takewhile(lambda mark: heard[mark] < now - MAX_AGE, heard)):
-            del heard[mark]
-        if len(heard) >= REMEMBERED:
-            del heard[next(iter(heard))]
-        heard[control.mark] = control.at
+    @property
+    def refused(self) -> int:
+        """Messages that were not listened to."""
+        return self._hearing.refused
 
     def _obey(self, body: Mapping[str, Any]) -> None:
         if body.get("from") == self.process:
@@ -211,6 +187,10 @@ class Peers:
             case {"answered": str(request), "from": str(sender)}:
                 asked = self._asked.get(uuid.UUID(request))
                 if asked is not None:
+                    asked.answered(sender)
+            case {"leaving": True, "from": str(sender)}:
+                self._living.leave(sender)
+                for asked in self._asked.values():
                     asked.answered(sender)
             case {"ask": str(request), "what": str(what), "args": dict(args), "to": to}:
                 if to is not None and self.process not in to:
@@ -223,10 +203,18 @@ class Peers:
                 log.info("a control message of another version: %s", sorted(body))
 
     async def run(self) -> None:
-        """Answer until cancelled; several questions at a time, as some take a while."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(ANSWERING):
-                group.create_task(self._answer_all())
+        """Answer until cancelled; several questions at a time, as some take a while. At the end
+        the others are told, who would miss us otherwise."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(ANSWERING):
+                    group.create_task(self._answer_all())
+        except asyncio.CancelledError:
+            with suppress(*LOST):
+                async with asyncio.timeout(FAREWELL):
+                    told = dumps(self._signed({"leaving": True}))
+                    await self._pool.execute(SEND, f"c[{told}]")
+            raise
 
     async def _answer_all(self) -> None:
         while True:
@@ -235,6 +223,12 @@ class Peers:
                 await self._answer(request, what, args)
             except LOST as error:
                 log.info("an answer to another process was lost: %r", error)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Not us: something that it awaited was cancelled.
+                log.exception("a question about %.50s could not be answered", what)
             except Exception:
                 # Of another version, perhaps: it goes without our answer.
                 log.exception("a question about %.50s could not be answered", what)

@@ -31,6 +31,8 @@ PERIOD = 30.0
 PATIENCE = 3600.0
 """Seconds for a step that has to wait for the transactions of others."""
 MESSAGE_IDS = timedelta(hours=24)
+REPORTS = timedelta(minutes=1)
+"""Answers that came too late for whoever had asked are kept for so long."""
 
 _NAME = re.compile(r"event_([0-9]+)_([0-9]+)")
 
@@ -108,6 +110,11 @@ class Retention:
                 await self.enforce()
                 await self._pool.execute(
                     "DELETE FROM tailrace.message WHERE at < now() - $1::interval", MESSAGE_IDS
+                )
+                # Without a row to delete, neither of these writes anything.
+                await self._pool.execute(
+                    "DELETE FROM tailrace.report WHERE at < clock_timestamp() - $1::interval",
+                    REPORTS,
                 )
             except LOST as error:
                 log.warning("retention has to wait: %r", error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from server.log.control import derive
-from server.log.ephemeral import Ephemeral, messages
+from server.log.ephemeral import SEND, Ephemeral, messages
 from server.log.history import History
 from server.log.listener import Listener, Mode
 from server.log.living import Living
@@ -65,6 +65,7 @@ class Log:
         )
         self.listener = Listener(
             self._connect,
+            lambda payload: pool.execute(SEND, payload),
             on_stamped=self.reader.wake,
             on_poke=self.stamper.poke,
             on_look=self._look,
@@ -72,6 +73,7 @@ class Log:
             on_control=self.peers.hear,
             on_epoch=self.reader.wake,
             on_proved=self.living.join,
+            on_lost=self.living.lost,
         )
 
     async def start(self) -> None:
@@ -83,6 +85,7 @@ class Log:
         self._tasks.spawn("stamper", self.stamper.run)
         self._tasks.spawn("outbox", self.outbox.run)
         self._tasks.spawn("ephemeral", self.ephemeral.run)
+        self._tasks.spawn("living", self.living.run)
         self._tasks.spawn("answers", self.peers.run)
         self._tasks.spawn("retention", self.retention.run)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from contextlib import suppress
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import Field, ValidationError, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from server.errors import (
     FORBIDDEN,
@@ -27,6 +29,8 @@ from server.stream.handlers import ChannelText
 
 TAG = "Streams"
 MAX_LISTED = 1_000
+_DIFFERENT = (AttributeError, KeyError, TypeError, ValueError)
+"""What comes of a report by a process of another version, which tells it differently."""
 STREAM_ID = r"^[0-9a-f]{8}-[0-9a-f]{16}$"
 
 Process = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
@@ -123,30 +127,36 @@ class ChannelList(Output):
 )
 async def list_streams(request: web.Request, query: StreamsWanted) -> StreamList:
     """Of all processes, the oldest first. A process that does not answer within two seconds is
-    left out, and `complete` is false."""
+    left out, and `complete` is false; as it is for some seconds after the database was away."""
     args = {"limit": query.limit, "channel": query.channel, "user": query.user}
     reports = await request.app[DIRECTORY].streams(args, query.process)
     told: dict[str, int] = {}
-    found: list[StreamInfo] = []
-    total, now = 0, time.time()
+    totals: dict[str, int] = {}
+    oldest: list[tuple[float, str, Any]] = []
     for process, report in reports.found.items():
+        # Cut before they are looked at closely: each process has told as many as are wanted.
+        with suppress(*_DIFFERENT):
+            some = [(float(item["opened_at"]), process, item) for item in report["streams"]]
+            told[process], totals[process] = int(report["open"]), int(report["total"])
+            oldest = sorted(oldest + some, key=itemgetter(0))[: query.limit]
+        await asyncio.sleep(0)
+    found: list[tuple[str, StreamInfo]] = []
+    now = time.time()
+    for number, (opened, process, item) in enumerate(oldest, 1):
+        if number % 100 == 0:
+            await asyncio.sleep(0)
         try:
             # By one clock: an answer that comes later must not make its streams older.
-            some = [
-                StreamInfo.model_validate(
-                    {**item, "age": max(0.0, round(now - item["opened_at"], 3))}
-                )
-                for item in report["streams"]
-            ]
-            told[process], more = int(report["open"]), int(report["total"])
-        except (ValidationError, KeyError, TypeError):
-            continue  # a process of another version, which tells it differently
-        found += some
-        total += more
-    found.sort(key=lambda item: item.opened_at)
+            age = max(0.0, round(now - opened, 3))
+            found.append((process, StreamInfo.model_validate({**item, "age": age})))
+        except _DIFFERENT:
+            told.pop(process, None)
     processes, complete = _processes(reports, told)
     return StreamList(
-        streams=found[: query.limit], total=total, processes=processes, complete=complete
+        streams=[info for process, info in found if process in told],
+        total=sum(totals[process] for process in told),
+        processes=processes,
+        complete=complete,
     )
 
 
@@ -173,7 +183,7 @@ async def list_channels(request: web.Request, query: ChannelsWanted) -> ChannelL
         try:
             names = {str(name): int(count) for name, count in report["channels"].items()}
             told[process], cut = int(report["open"]), bool(report["cut"])
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except _DIFFERENT:
             continue
         for name, count in names.items():
             counts[name] = counts.get(name, 0) + count

@@ -85,6 +85,18 @@ async def test_control_messages_are_bounded_too(ephemeral: Ephemeral) -> None:
     assert json.loads(ephemeral._take()[1:])[0] == {"n": 3}
 
 
+async def test_what_waits_after_an_error_is_sent(sql: Sql, ephemeral: Ephemeral) -> None:
+    ephemeral._urgent.append("\0")  # what Postgres refuses
+    ephemeral.send("a", "t", 1)
+    with pytest.raises(asyncpg.PostgresError):
+        await ephemeral.run()
+    async with listening(sql) as heard:
+        task = asyncio.create_task(ephemeral.run())
+        await until(lambda: heard)
+        task.cancel()
+        assert [channel for channel, _ in messages((await heard.drain())[0][1:])] == ["a"]
+
+
 async def test_an_ephemeral_event_reaches_the_clients_of_every_process(clean: Database) -> None:
     async with served(clean) as one, served(clean) as other:
         streams = [(await s.live("ops.x", headers=BEARER))[0] for s in (one, other)]

@@ -9,13 +9,15 @@ import pytest
 
 from server.db.pool import Database
 from server.log import listener as module
+from server.log import seldom
 from server.log.listener import Listener
 from tests.gate import Gate, gated
-from tests.log.looking import publish, stamp
+from tests.log.looking import listening, publish, stamp
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from server.db.pool import Connection as Sql
+    from server.db.pool import Pool
 
 Heard = list[tuple[str, object]]
 
@@ -33,7 +35,16 @@ async def gate(clean: Database) -> AsyncIterator[tuple[Gate, Database]]:
 
 
 @pytest.fixture
-async def listener(gate: tuple[Gate, Database], heard: Heard) -> AsyncIterator[Listener]:
+async def pool(clean: Database) -> AsyncIterator[Pool]:
+    pool = await asyncpg.create_pool(clean.url, min_size=1, max_size=1)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def listener(
+    gate: tuple[Gate, Database], pool: Pool, heard: Heard
+) -> AsyncIterator[Listener]:
     """A listener that runs behind the gate."""
     looks = 0
 
@@ -43,6 +54,7 @@ async def listener(gate: tuple[Gate, Database], heard: Heard) -> AsyncIterator[L
 
     listener = Listener(
         lambda: asyncpg.connect(gate[1].url),
+        lambda payload: notify(pool, payload),
         on_stamped=lambda hi: heard.append(("stamped", hi)),
         on_poke=lambda: heard.append(("poke", None)),
         on_look=look,
@@ -57,7 +69,7 @@ async def listener(gate: tuple[Gate, Database], heard: Heard) -> AsyncIterator[L
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def notify(sql: Sql, payload: str) -> None:
+async def notify(sql: Sql | Pool, payload: str) -> None:
     await sql.execute("SELECT pg_notify('tailrace', $1)", payload)
 
 
@@ -77,14 +89,23 @@ async def test_each_kind_of_notification_becomes_its_call(
     assert listener.bad_payloads == 0
 
 
-async def test_rubbish_is_counted_and_harms_nothing(
-    sql: Sql, listener: Listener, heard: Heard
+async def test_rubbish_is_counted_and_harms_nothing_and_is_seldom_told(
+    sql: Sql,
+    listener: Listener,
+    heard: Heard,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for payload in ("x", "1", "1-x", "-", "p", "pnonsense", "\u0661-"):
         await notify(sql, payload)
     await publish(sql, 1)
     await until(lambda: heard == [("poke", None)])
     assert listener.bad_payloads == 5
+    monkeypatch.setattr(seldom, "PERIOD", 0)
+    await notify(sql, "x")
+    await until(lambda: listener.bad_payloads == 6)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [text[:15] for text in told] == ["1 notifications", "5 notifications"]
 
 
 async def test_a_cut_connection_is_made_anew_and_looks_again(
@@ -113,6 +134,40 @@ async def test_a_connection_that_goes_deaf_is_noticed_and_polling_says_so(
     await until(lambda: listener.mode == "notify")
 
 
+async def test_what_a_pooled_session_tells_itself_proves_nothing(
+    gate: tuple[Gate, Database], pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROBE_TIMEOUT", 0.2)
+    gate[0].pooling = True
+    # The gate lets it through, as a pooler does.
+    itself = await asyncpg.connect(gate[1].url)
+    async with listening(itself) as own:
+        await notify(itself, "x")
+        assert await own.drain() == ["x"]
+        await notify(pool, "x")
+        assert not await own.drain()
+    await itself.close()
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+
+    def nothing(*_: object) -> None:
+        pass
+
+    listener = Listener(
+        lambda: asyncpg.connect(gate[1].url), lambda payload: notify(pool, payload),
+        on_stamped=nothing, on_poke=nothing, on_look=look, on_ephemeral=nothing,
+        on_control=nothing, on_epoch=nothing,
+    )  # fmt: skip
+    task = asyncio.create_task(listener.run())
+    await until(lambda: looks > 2)  # it polls
+    assert await listener.prove() == "polling"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_without_a_connection_nothing_is_proved(
     gate: tuple[Gate, Database], listener: Listener
 ) -> None:
@@ -123,7 +178,7 @@ async def test_without_a_connection_nothing_is_proved(
 
 
 async def test_a_connection_is_told_of_once_when_it_has_proved_that_notifications_arrive(
-    gate: tuple[Gate, Database], monkeypatch: pytest.MonkeyPatch
+    gate: tuple[Gate, Database], pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PROBE_TIMEOUT", 0.1)
     monkeypatch.setattr(module, "PROBE_EVERY", 0.02)
@@ -138,7 +193,7 @@ async def test_a_connection_is_told_of_once_when_it_has_proved_that_notification
 
     gate[0].deaf = True
     listener = Listener(
-        lambda: asyncpg.connect(gate[1].url),
+        lambda: asyncpg.connect(gate[1].url), lambda payload: notify(pool, payload),
         on_stamped=nothing, on_poke=nothing, on_look=nothing, on_ephemeral=nothing,
         on_control=nothing, on_epoch=nothing, on_proved=proved,
     )  # fmt: skip

@@ -188,15 +188,20 @@ async def test_an_empty_log_is_left_alone(pool: Pool, own: Sql) -> None:
     assert len(await stamp(own)) == 1
 
 
-async def test_a_server_crosses_partitions_and_forgets_old_message_ids(
+async def test_a_server_crosses_partitions_and_forgets_old_message_ids_and_reports(
     database: Database, own: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PERIOD", 0.05)
     async with served(database, partition_size=100) as server:
         stream, _ = await server.live("public.a")
         await own.execute("INSERT INTO tailrace.message VALUES (gen_random_uuid(), '2000-01-01')")
+        await own.execute("""INSERT INTO tailrace.report VALUES
+            (gen_random_uuid(), 'old', '{}', now() - interval '2 minutes'),
+            (gen_random_uuid(), 'new', '{}', now())""")
         for start in range(0, 1_000, 50):
             await server.publish("public.a", *range(start, start + 50))
         got = [block.data["data"] for block in await stream.messages(1_000)]
         assert got == list(range(1_000))
         await until(lambda: own.fetchval("SELECT count(*) = 0 FROM tailrace.message"))
+        await until(lambda: own.fetchval("SELECT count(*) = 1 FROM tailrace.report"))
+        assert await own.fetchval("SELECT process FROM tailrace.report") == "new"

@@ -87,6 +87,29 @@ async def test_filters_say_which_streams_and_the_limit_says_how_many(
         assert answer.status == 400, query
 
 
+async def test_a_process_that_tells_it_differently_is_told_as_silent(
+    pair: tuple[Served, Served],
+) -> None:
+    one, other = pair
+    who = await admin(one)
+    await one.live("public.a")
+    await other.live("public.a")
+    (right,) = (await other.app[DIRECTORY].describe({"limit": 1}))["streams"]
+    wrong: list[object] = [
+        1, [1], [{}], [right | {"opened_at": "x"}], [right | {"state": "asleep"}],
+    ]  # fmt: skip
+    for streams in wrong:
+
+        async def differently(_args: object, told: object = streams) -> object:
+            return {"open": 1, "total": 1, "streams": told}
+
+        other.service.log.peers.answer("streams", differently)
+        found = await listed(one, who)
+        assert (found["total"], found["complete"]) == (1, False), streams
+        assert [item["id"] for item in found["streams"]] == [id_of(one)]
+        assert {"id": process(other), "streams": None, "answered": False} in found["processes"]
+
+
 async def test_a_tokens_stream_is_told_as_its_makers(server: Served) -> None:
     user, session = await server.sign_in()
     for maker, token in ((user, session), (None, KEY)):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -10,8 +11,10 @@ import asyncpg
 import pytest
 
 from server.db.pool import Database
-from server.log import listener, peers
+from server.keys import POOL
+from server.log import listener, living, peers, seldom
 from server.log.control import derive, sign
+from server.log.living import LOCK_CLASS, signed
 from server.stream.directory import DIRECTORY
 from tests.gate import gated
 from tests.log.looking import listening
@@ -26,6 +29,11 @@ __all__ = ["pair", "single"]
 
 SECRET = "s" * 32
 REPORTS = "SELECT count(*) FROM tailrace.report"
+TERMINATE = """SELECT count(pg_terminate_backend(pid)) FROM pg_locks
+    WHERE locktype = 'advisory' AND classid::bigint = $1 AND mode = 'ShareLock'"""
+
+QUEUED = """SELECT EXISTS (SELECT FROM pg_locks
+    WHERE locktype = 'advisory' AND classid::bigint = $1 AND NOT granted)"""
 
 
 @pytest.fixture
@@ -43,11 +51,89 @@ async def test_a_process_that_has_ended_vanishes(server: Served, clean: Database
         await other.live("public.a")
         gone = id_of(other)
         assert (await listed(server, who))["total"] == 1
-    await met(server)
+    # It has said so: nobody has to miss it for a while.
+    await until(lambda: process(other) in server.service.log.living._left)
     found = await listed(server, who)
     assert (found["total"], found["complete"]) == (0, True)
     assert [item["id"] for item in found["processes"]] == [process(server)]
     assert await end(server, gone, who) == 404
+
+
+async def test_a_process_that_is_killed_is_missed_for_a_while(
+    server: Served, clean: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "PATIENCE", 0.3)
+    who = await admin(server)
+    async with gated(clean) as (gate, behind), served(behind) as other:
+        await met(server, other)
+        await other.live("public.a")
+        gone = id_of(other)
+        await gate.shut()
+        found = await listed(server, who)
+        assert (found["total"], found["complete"]) == (0, False)
+        assert {"id": process(other), "streams": None, "answered": False} in found["processes"]
+        assert await end(server, gone, who) == 503
+        monkeypatch.setattr(living, "REMEMBERED", 0)
+        await until(lambda: whole(server, who))
+        assert await end(server, gone, who) == 404
+
+
+async def test_a_process_that_nobody_has_asked_for_yet_is_missed_too(
+    server: Served, clean: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "PATIENCE", 0.3)
+    monkeypatch.setattr(living, "LOOK_EVERY", 0.02)
+    async with gated(clean) as (gate, behind), served(clean) as one, served(behind) as other:
+        await until(lambda: process(other) in one.service.log.living._seen)
+        await gate.shut()
+        assert not (await listed(one, await admin(server)))["complete"]
+
+
+async def test_when_all_listeners_were_cut_nobody_calls_a_list_complete_that_is_not(
+    pair: tuple[Served, Served], sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "PATIENCE", 0.3)
+    one, other = pair
+    who = await admin(one)
+    await other.live("public.a")
+    assert await sql.fetchval(TERMINATE, LOCK_CLASS) == 2
+    assert not (await listed(one, who))["complete"]
+    await until(lambda: one.service.log.listener.mode == "notify")
+    await met(one, other)
+    for server in pair:
+        assert not (await listed(server, who))["complete"]  # a third one might be on its way
+    assert await end(one, f"00000000-{'0' * 16}", who) == 503
+    monkeypatch.setattr(living, "REMEMBERED", 0)
+    await until(lambda: whole(one, who))
+    assert (await listed(one, who))["total"] == 1
+
+
+async def test_whoever_holds_the_locks_hides_nobody(
+    pair: tuple[Served, Served], sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = pair
+    who = await admin(one)
+    await other.live("public.a")
+    await sql.execute(
+        "SELECT pg_advisory_lock_shared($1, n) FROM generate_series(1, $2) n",
+        LOCK_CLASS, living.MOST + 1,
+    )  # fmt: skip
+    monkeypatch.setattr(peers, "PATIENCE", 0.3)
+    found = await listed(one, who)
+    assert (found["total"], found["complete"]) == (1, False)
+    assert await end(one, f"0000ffff-{'0' * 16}", who) == 503
+    assert await end(one, id_of(other), who) == 204
+    await sql.execute("SELECT pg_advisory_unlock_all()")
+    # Queue for a process's lock, so that it can't take it anew.
+    alone = sql.execute("SELECT pg_advisory_lock($1, $2)", LOCK_CLASS, signed(process(other)))
+    taking = asyncio.create_task(alone)
+    pool = one.app[POOL]
+    await until(lambda: pool.fetchval(QUEUED, LOCK_CLASS))
+    await pool.fetchval(TERMINATE, LOCK_CLASS)
+    await taking
+    monkeypatch.setattr(living, "REMEMBERED", 0)
+    for _ in range(2):
+        assert process(other) in await one.service.log.living.others()
 
 
 async def test_a_process_that_does_not_answer_is_told_and_waited_for_no_longer_than_that(
@@ -127,15 +213,13 @@ async def test_a_single_process_asks_nobody(server: Served, sql: Sql) -> None:
 
 
 async def test_reports_are_taken_away(pair: tuple[Served, Served], sql: Sql) -> None:
-    await sql.execute("""INSERT INTO tailrace.report VALUES
-        (gen_random_uuid(), 'old', '{}', now() - interval '2 minutes'),
-        (gen_random_uuid(), 'new', '{}', now())""")
+    await sql.execute("INSERT INTO tailrace.report VALUES (gen_random_uuid(), 'else', '{}')")
     who = await admin(pair[0])
     async with listening(sql) as heard:
         await listed(pair[0], who)
         said = [text for text in await heard.drain() if text.startswith("c")]
     assert len(said) == 2  # the question, and one answer
-    assert await sql.fetchval("SELECT string_agg(process, ',') FROM tailrace.report") == "new"
+    assert await sql.fetchval("SELECT string_agg(process, ',') FROM tailrace.report") == "else"
 
 
 async def refused(server: Served, sql: Sql, payload: str) -> None:
@@ -146,8 +230,8 @@ async def refused(server: Served, sql: Sql, payload: str) -> None:
     await until(lambda: known.refused == before + 1)
 
 
-async def test_what_is_forged_old_or_damaged_is_refused_and_told_once(
-    server: Served, sql: Sql, caplog: pytest.LogCaptureFixture
+async def test_what_is_forged_old_or_damaged_is_refused_and_seldom_told(
+    server: Served, sql: Sql, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await server.live("public.a")
     await until(lambda: server.service.log.listener.mode == "notify")
@@ -157,7 +241,7 @@ async def test_what_is_forged_old_or_damaged_is_refused_and_told_once(
     }  # fmt: skip
     key, now = derive(SECRET), time.time()
     good = sign(body, key, at=now, mark="m1")
-    with caplog.at_level(logging.WARNING, "server.log.peers"):
+    with caplog.at_level(logging.WARNING, "server.log.hearing"):
         for message in (
             {**good, "s": "0" * 64},
             {**good, "t": f"{now + 1:.3f}"},
@@ -169,6 +253,9 @@ async def test_what_is_forged_old_or_damaged_is_refused_and_told_once(
         for rubbish in ('{"ask":', "1", "[" * 5_000):
             await refused(server, sql, rubbish)
     assert len(caplog.records) == 1
+    monkeypatch.setattr(seldom, "PERIOD", 0)
+    await refused(server, sql, "1")
+    assert [text[:18] for text in caplog.messages] == ["1 control messages", "8 control messages"]
     assert server.service.log.listener.bad_payloads == 0
     assert len(server.service.streams) == 1
     assert await sql.fetchval(REPORTS) == 0
@@ -209,3 +296,19 @@ async def test_questions_of_another_version_do_no_harm(server: Served, sql: Sql)
 
     await until(answered)
     assert server.service.log.peers.refused == 0
+
+
+async def test_a_cancelled_answer_does_not_end_the_answering(
+    pair: tuple[Served, Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "PATIENCE", 0.3)
+    one, other = pair
+
+    async def cancelled(_args: object) -> object:
+        raise asyncio.CancelledError
+
+    other.service.log.peers.answer("weather", cancelled)
+    for _ in range(peers.ANSWERING):
+        answers = await one.service.log.peers.ask("weather", {})
+        assert answers.missing == {process(other)}
+    assert (await listed(one, await admin(one)))["complete"]
