@@ -203,7 +203,7 @@ def _settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(10_000, 10, 10)
 
 
 async def listen(runner: web.AppRunner, host: str, port: int) -> None:
@@ -234,9 +234,12 @@ async def accept_many(runner: web.AppRunner, site: web.TCPSite) -> None:
         return
     server = site._server
     for listening in getattr(server, "sockets", ()):
-        for _ in range(ACCEPTS - 1):
-            again = socket.socket(fileno=os.dup(listening.fileno()))
-            await web.SockSite(runner, again, backlog=BACKLOG).start()
+        try:
+            for _ in range(ACCEPTS - 1):
+                again = socket.socket(fileno=os.dup(listening.fileno()))
+                await web.SockSite(runner, again, backlog=BACKLOG).start()
+        except OSError as error:  # it listens already, and is only slower in a storm
+            log.warning("no further descriptors for accepting: %r", error)
 
 
 def _unbound(error: OSError, host: str, port: int) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Pool = asyncpg.Pool[asyncpg.Record]
 
-# Only what has changed comes back: mostly nothing.
+# Only what has changed comes back, mostly nothing; of keys, which are few, all do.
 _SESSIONS = """
     SELECT had.nth, u.role
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS had (id, role, nth)

@@ -22,6 +22,8 @@ MAX_TOKEN = 3_900
 """Characters of a token: with its name and attributes it must fit into a cookie of 4,096 bytes."""
 KNOWN = 10_000
 """Tokens of which is remembered whose they are."""
+KNOWN_LENGTH = 512
+"""Characters of the longest of them."""
 
 TOKEN_KEY = web.AppKey("token_key", bytes)
 
@@ -44,23 +46,32 @@ def read(token: str, key: bytes, now: float) -> Principal | None:
     """Who holds `token` at `now` (Unix time): `None` if it is forged, damaged or over."""
     if not token.startswith(PREFIX) or len(token) > MAX_TOKEN or not token.isascii():
         return None
-    holder = _verified(token, key)
-    if holder is None or holder.expires is None or holder.expires <= now:
+    try:
+        holder = (_known if len(token) <= KNOWN_LENGTH else _verified)(token, key)
+    except ValueError:
         return None
+    return holder if holder.expires is not None and holder.expires > now else None
+
+
+def _verified(token: str, key: bytes) -> Principal:
+    """Whose token it is, whenever.
+
+    Raises:
+        ValueError: it is forged or damaged.
+    """
+    text, _, signature = token.removeprefix(PREFIX).partition(".")
+    holder = None
+    if hmac.compare_digest(_signature(text, key), signature):
+        holder = _principal(json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4))))
+    if holder is None:
+        msg = "this is no token of ours"
+        raise ValueError(msg)
     return holder
 
 
-@functools.lru_cache(maxsize=KNOWN)
-def _verified(token: str, key: bytes) -> Principal | None:
-    """Whose token it is, whenever. Kept: a crowd that comes back brings the ones it had."""
-    text, _, signature = token.removeprefix(PREFIX).partition(".")
-    if not hmac.compare_digest(_signature(text, key), signature):
-        return None
-    try:
-        payload = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except ValueError:
-        return None
-    return _principal(payload)
+_known = functools.lru_cache(maxsize=KNOWN)(_verified)
+"""Remembers: a crowd that comes back brings the tokens it had. What raises is not remembered, so
+forged tokens drive out none of ours."""
 
 
 def _principal(payload: Any) -> Principal | None:

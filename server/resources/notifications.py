@@ -24,7 +24,7 @@ from server.openapi.route import Route, answer, route
 from server.resources import notifications_sql as sql
 from server.resources.shapes import POSITION, Flag, Id, Paged, RowPath, Success, cut
 from server.stream import wire
-from server.stream.handlers import refuse
+from server.stream.handlers import refuse, turned_away
 from server.stream.service import SERVICE
 from server.stream.snapshots import snapshots
 
@@ -196,6 +196,9 @@ async def delete_notification(request: web.Request, who: Principal, path: RowPat
 )
 async def stream(request: web.Request) -> web.StreamResponse:
     """First `connected`, then the newest unread ones as a whole, at once and on every change."""
+    refused = turned_away(request)
+    if refused is not None:
+        return refused
     try:
         principal = await identify(request)
     except LOST:

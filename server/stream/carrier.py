@@ -128,6 +128,10 @@ class Carrier(asyncio.Protocol):
         if not self.paused:
             self.line.touch()
 
+    def eof_received(self) -> None:
+        """The client has closed, or half closed: the transport closes now."""
+        self.descriptor = -1
+
     def data_received(self, data: bytes) -> None:
         """A second request on this connection: the answer said that it closes."""
 
@@ -135,7 +139,9 @@ class Carrier(asyncio.Protocol):
         del exc
         self.descriptor = -1  # it is closed next, and may be another connection's then
         self._rest = None
-        line = self.line
+        line = getattr(self, "line", None)
+        if line is None:
+            return
         del self.line  # or the two would keep each other until a collection
         line.outbound.lost(line)
 

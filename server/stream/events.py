@@ -11,11 +11,11 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
-from server.auth.identify import identify
+from server.auth.identify import PRINCIPAL, identify
 from server.auth.principal import Principal
 from server.errors import FORBIDDEN, INVALID, UNAUTHORIZED, ApiError, Issue
-from server.log.history import PAGE_BYTES, Page, next_limit
-from server.log.model import FIRST_PAGE, Event, EventId, GapReason, Selection
+from server.guard.rates import address_of
+from server.log.model import Event, GapReason
 from server.log.outbox import Draft, draft
 from server.openapi.access import READERS, scope
 from server.openapi.fields import EVENT_ID
@@ -24,15 +24,14 @@ from server.openapi.route import answer, route
 from server.stream import wire
 from server.stream.handlers import AfterText, ChannelText, SinceText, allow, last_event_id
 from server.stream.names import Matcher, covers
+from server.stream.poll import Found, Poll
 from server.stream.request import MAX_CHANNELS, WantedHistory
-from server.stream.service import SERVICE, Service, Start, selection_of
-from server.stream.subscriber import Waiter
+from server.stream.service import SERVICE
 
 MAX_EVENTS = 1_000
 """Events in one publish."""
 MAX_FIELDS = 20
 """Fields of an event that are looked at one by one: whatever is more is refused at once."""
-READ_SECONDS = 1.0
 MAX_BODY = 8 * 1024 * 1024
 
 # What draft() checks, in JSON Schema's words: for the document.
@@ -204,67 +203,24 @@ async def get_events(request: web.Request, query: HistoryWanted) -> web.Response
 
     A page may be short, or empty, although more follows: the end is where `next` stays.
     """
-    await allow(request, query.channel)
+    who = await allow(request, query.channel)
     service = request.app[SERVICE]
-    channels = Matcher(query.channel)
-    start = await service.start(query, channels, last_event_id(request))
-    loop = asyncio.get_running_loop()
-    end = loop.time() + query.wait
-    while True:
-        page = await _read(service, selection_of(channels), start.id.pos, query.limit)
-        moved = {page.head.epoch, service.pubsub.epoch} != {start.id.epoch}
-        if moved or page.head.floor > start.id.pos:
-            start = await service.again(start)
-            continue
-        start_next = max(page.reached, start.id.pos)
-        left = end - loop.time()
-        if page.events or start.gap or left <= 0 or service.streams.closing:
-            return _page(page, start, start_next)
-        start = Start(EventId(start.id.epoch, start_next), None, start.after)
-        if start_next >= service.pubsub.position:
-            await _news(service, channels, start.id, left)
+    start = await service.start(query, Matcher(query.channel), last_event_id(request))
+    end = asyncio.get_running_loop().time() + query.wait
+    poll = Poll(service, query, address_of(request), who)
+    found = await poll.look(start)
+    if query.wait and not found.tells:
+        found = await poll.wait(found, end)
+        if found.page.events:
+            # What was allowed when it came may have been taken away while it waited.
+            del request[PRINCIPAL]
+            await allow(request, query.channel)
+    return _page(found)
 
 
-async def _read(service: Service, selection: Selection, after: int, limit: int) -> Page:
-    """Up to `limit` events, in several pages of the log; fewer if they are large or far between.
-
-    `reached` tells how far it looked: the next request goes on from there.
-    """
-    end = asyncio.get_running_loop().time() + READ_SECONDS
-    events: list[Event] = []
-    reached, step, size = after, FIRST_PAGE, 0
-    while True:
-        upto = service.pubsub.position
-        page = await service.log.history.page(
-            selection, reached, upto, min(limit - len(events), step)
-        )
-        events += page.events
-        reached = page.reached
-        size += sum(len(item.body) for item in page.events)
-        full = len(events) >= limit or size >= PAGE_BYTES
-        if full or reached >= upto or asyncio.get_running_loop().time() > end:
-            return Page(events, reached, page.head)
-        step = next_limit(page.events, step)
-
-
-async def _news(service: Service, channels: Matcher, at: EventId, timeout: float) -> None:
-    """Wait until an event of the channels is published here, or for `timeout` seconds."""
-    waiter = Waiter(channels, at, capacity=1)
-    service.pubsub.register(waiter)
-    try:
-        async with asyncio.timeout(timeout):
-            if service.pubsub.join(waiter):
-                await waiter.wakeup.wait()
-            else:
-                await asyncio.sleep(0.05)  # new events, or a new epoch that the reader will find
-    except TimeoutError:
-        pass
-    finally:
-        service.pubsub.unregister(waiter)
-
-
-def _page(page: Page, start: Start, reached: int) -> web.Response:
+def _page(found: Found) -> web.Response:
     """The answer, put together as text: the events' JSON is not parsed here."""
+    page, start, reached = found
     epoch = start.id.epoch
     gap = None
     if start.gap:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from aiohttp import HttpVersion11, web
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from server.auth.identify import identify, unauthorized
+from server.auth.identify import PRINCIPAL, identify, unauthorized
 from server.auth.principal import Principal
 from server.db.faults import LOST
 from server.errors import FORBIDDEN, UNAUTHORIZED, UNAVAILABLE, ApiError
@@ -38,6 +39,8 @@ from server.stream.service import OPENED, SERVICE
 log = logging.getLogger(__name__)
 
 MAX_ID_LENGTH = 200
+LONG_AGO = 2.0
+"""Seconds after which who asks is asked about again: a permission may have ended meanwhile."""
 
 
 def _text(value: Any) -> Any:
@@ -140,27 +143,37 @@ async def post_stream(request: web.Request) -> web.StreamResponse:
 
 async def _stream(request: web.Request, wanted: StreamWanted) -> web.StreamResponse:
     service, settings = request.app[SERVICE], request.app[SETTINGS]
-    address = address_of(request)
     head = request.method == "HEAD"
-    # First of all: in a storm even finding out who asks is too much.
-    refusal = None if head else service.streams.refusal(address)
-    if refusal is not None:
-        return refuse(request, refusal)
+    refused = None if head else turned_away(request)
+    if refused is not None:
+        return refused
     channels = Matcher(wanted.channel)
+    asked = time.monotonic()
     try:
         principal = await allow(request, wanted.channel)
         if head:
             return web.Response(headers=wire.HEADERS)
         start = await service.start(wanted, channels, last_event_id(request))
+        if time.monotonic() - asked > LONG_AGO:
+            principal = await allow_again(request, wanted.channel)
     except ApiError as error:
         if error.kind != UNAVAILABLE:
+            service.streams.population.give_back()
             raise
         return refuse(request, service.streams.population.refuse("database"))
     except LOST as error:
         log.info("a stream has to wait for the database: %r", error)
         return refuse(request, service.streams.population.refuse("database"))
-    opening = Opening(service, principal, address, wanted, channels, start, settings.stream_buffer)
+    address, capacity = address_of(request), settings.stream_buffer
+    opening = Opening(service, principal, address, wanted, channels, start, capacity)
     return await opening.answer(request, settings.write_deadline)
+
+
+def turned_away(request: web.Request) -> web.Response | None:
+    """The answer to a stream that can't be had now; asked first, for in a storm even finding out
+    who asks is too much."""
+    refusal = request.app[SERVICE].streams.refusal(address_of(request))
+    return None if refusal is None else refuse(request, refusal)
 
 
 def refuse(request: web.Request, refusal: Refusal) -> web.Response:
@@ -191,3 +204,13 @@ async def allow(request: web.Request, channels: Sequence[str]) -> Principal:
             raise unauthorized("these channels need credentials")
         raise ApiError(FORBIDDEN, "these channels are not open to you")
     return principal
+
+
+async def allow_again(request: web.Request, channels: Sequence[str]) -> Principal:
+    """The same, not by what was found out earlier.
+
+    Raises:
+        ApiError: 401, 403.
+    """
+    request.pop(PRINCIPAL, None)
+    return await allow(request, channels)

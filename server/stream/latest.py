@@ -15,6 +15,8 @@ What stands behind the id has to stay: the log may lose it from below, which is 
 ever, and at its end in a failover, which begins an epoch. So in this mode a new epoch is told as
 a gap to everybody, even where it shares the id that a client has: what he skipped before that id
 may have been replaced behind it, by an event that another process had and that is lost.
+Who comes back in the other mode is not known to have skipped anything, so this he is not told:
+"in either mode" holds within an epoch (docs/streams.md says so).
 
 Live events are not compacted: a client that keeps up gets each one.
 """
@@ -23,8 +25,8 @@ from __future__ import annotations
 
 HOLD = 1024 * 1024
 """Bytes of frames that are collected at most, but for the last look's."""
-LOOKS = 64
-"""Looks into ring or log before something is handed out."""
+LONG = 0.05
+"""Seconds for which it is collected, but for the last look."""
 
 
 class Newest:

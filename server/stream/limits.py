@@ -69,6 +69,8 @@ class Population:
         self._users: Counter[str] = Counter()
         self._allowance = float(limits.per_second or 0)
         self._at = time.monotonic()
+        self._second = 0
+        self._begun: Counter[str] = Counter()
 
     def begin(self, address: str) -> Refusal | None:
         """Before anything is looked up for a new stream: whether it can be had at all."""
@@ -77,9 +79,13 @@ class Population:
             return self.refuse("total")
         if limits.per_address is not None and self._addresses[address] >= limits.per_address:
             return self.refuse("per_address")
-        if limits.per_second is not None and not self._spend(limits.per_second):
+        if limits.per_second is not None and not self._spend(limits.per_second, address):
             return self.refuse("per_second")
         return None
+
+    def give_back(self) -> None:
+        """A stream that was let begin may not be had at all: it has cost the others nothing."""
+        self._allowance += 1
 
     def add(self, address: str, who: Principal) -> Refusal | None:
         """Count a stream in, which is to be `drop`ped later even when it is one too many."""
@@ -117,14 +123,20 @@ class Population:
         age = self.limits.max_age
         return None if age is None else age * random.uniform(0.75, 1)
 
-    def _spend(self, rate: int) -> bool:
-        """A token bucket that holds one second's worth."""
+    def _spend(self, rate: int, address: str) -> bool:
+        """A token bucket that holds one second's worth, of which one address gets half."""
         now = time.monotonic()
+        if int(now) != self._second:
+            self._second = int(now)
+            self._begun.clear()
+        if self._begun[address] >= max(1, rate // 2):
+            return False
         self._allowance = min(float(rate), self._allowance + (now - self._at) * rate)
         self._at = now
         if self._allowance < 1:
             return False
         self._allowance -= 1
+        self._begun[address] += 1
         return True
 
 

@@ -131,6 +131,13 @@ class Matcher:
             self._regex = re.compile("|".join(map(_expression, self.patterns)), re.ASCII)
         return self._regex.fullmatch(channel) is not None
 
+    @property
+    def only(self) -> str | None:
+        """The one channel that this is, if it is no more than that."""
+        if self.patterns or len(self.exact) != 1:
+            return None
+        return next(iter(self.exact))
+
     def __iter__(self) -> Iterator[str]:
         yield from sorted(self.exact)
         yield from self.patterns

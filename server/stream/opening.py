@@ -7,6 +7,7 @@ it, the handler stays parked for as long as the stream lives. Both send the same
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -98,6 +99,10 @@ class Opening:
         refusal = streams.add(stream)
         if refusal is not None:
             streams.turn_away(stream, refusal)
+            return
+        expires = stream.principal.expires
+        if expires is not None and expires <= time.time():  # while it looked up its start
+            streams.end(stream, "expired")
             return
         gap = start.gap or ("epoch" if self._unsure() else None)
         at = None if gap else start.id

@@ -1,9 +1,11 @@
 """What leaves for the streams that were taken over: one write each and turn of the loop.
 
-No task, no queue and no coroutine belongs to a delivery. An event that is published is put into
-each line's list, and the line once into one queue. At the loop's next turn the queue is emptied:
-what waits for a line leaves in one write, and lines that have the same to send share its bytes,
-joined and framed once. Long queues are emptied in slices, so that the server keeps answering.
+No task, no queue and no coroutine belongs to a delivery. Lines that have one channel and no other
+are sent to in rounds (rounds.py). For all others, and for what only one line is told, an event is
+put into the line's list, and the line once into one queue. At the loop's next turn the queue is
+emptied: what waits for a line leaves in one write, and lines that have the same to send share its
+bytes, joined and framed once. Long queues are emptied in slices, so that the server keeps
+answering.
 
 A line whose connection takes no more leaves the pubsub and keeps only its position. When there is
 room again it catches up, from the ring if that reaches back, else from the log.
@@ -25,16 +27,15 @@ from server.stream.carrier import Carrier
 from server.stream.names import Matcher
 from server.stream.pubsub import PubSub
 from server.stream.replay import Replay
+from server.stream.rounds import MOST, SMALL, Rounds
 from server.stream.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
 SLICE = 200
 """Lines written to before the loop may do something else: about two milliseconds."""
-MOST = 256 * 1024
-"""Bytes joined for one write; a larger frame goes alone."""
-SMALL = 32 * 1024
-"""Bytes up to which a write is framed once for all, and handed over in one piece."""
+FEW = 50
+"""Of them, those that are written to in any case while rounds go on."""
 CATCHING = 8
 """Lines that catch up at a time: each look takes about a millisecond."""
 
@@ -59,6 +60,8 @@ class Line(Subscriber):
     ) -> None:
         super().__init__(channels, start, capacity=capacity, limit=limit, latest=latest)
         self.outbound = outbound
+        if limit is None:
+            self.single = channels.only
         self.catching: asyncio.Task[None] | None = None
 
     def touch(self) -> None:
@@ -85,6 +88,10 @@ class Outbound:
         self._raw = b""
         self._chunk = b""
         pubsub.on_waiting = self.touch  # type: ignore[assignment]  # who is not parked is a line
+        self._rounds = Rounds(pubsub, self.touch)
+        pubsub.on_single = self._publish
+        pubsub.waits = self._rounds.waits
+        pubsub.before_rebase = self._rounds.spill
 
     @property
     def catching(self) -> int:
@@ -94,6 +101,14 @@ class Outbound:
     def touch(self, lines: list[Line]) -> None:
         """Look after these lines at the loop's next turn. Twice does no harm."""
         self._queue.extend(lines)
+        self._schedule()
+
+    def _publish(self, channel: str, pos: int, frame: bytes) -> None:
+        """An event for lines that have this channel alone."""
+        self._rounds.add(channel, pos, frame)
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._empty)
@@ -106,7 +121,8 @@ class Outbound:
         queue = self._queue
         line: Line | None = None
         try:
-            for _ in range(min(SLICE, len(queue))):
+            done = self._rounds.send(SLICE) if self._rounds else 0
+            for _ in range(min(max(SLICE - done, FEW), len(queue))):
                 line = queue.popleft()
                 carrier = line.carrier
                 if carrier.paused:
@@ -139,7 +155,7 @@ class Outbound:
                 if line is not None:
                     line.carrier.abort()
         finally:
-            if queue:
+            if queue or self._rounds:
                 asyncio.get_running_loop().call_soon(self._empty)
             else:
                 self._scheduled = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 PERIOD = 2.0
 """Seconds between looks: a permission's end is to reach its streams within five."""
+PATIENCE = 4.0
+"""Seconds that a look may take."""
+BLIND = 8.0
+"""Seconds without a look after which nothing is known any more."""
 BATCH = 1_000
 """Sessions or keys in one query."""
 SLICE = 2_000
@@ -46,13 +51,33 @@ class Permissions:
         self._opened = opened
 
     async def run(self) -> None:
-        """Until cancelled. While the database is away nothing is delivered, and nothing ended."""
+        """Until cancelled.
+
+        While the database is away nothing is delivered, and nothing ended. If events go out and
+        only the accounts can't be asked about, their streams end after a while: who may read can
+        then not be known.
+        """
+        looked, published = time.monotonic(), self._streams.pubsub.published
         while True:
             await asyncio.sleep(PERIOD)
             try:
-                await self.look()
+                async with asyncio.timeout(PATIENCE):
+                    await self.look()
+                looked, published = time.monotonic(), self._streams.pubsub.published
             except LOST as error:
                 log.info("permissions can't be looked at: %r", error)
+                blind = time.monotonic() - looked > BLIND
+                if blind and self._streams.pubsub.published != published:
+                    await self.end_unknown()
+
+    async def end_unknown(self) -> None:
+        """End the streams that were opened with something that may have ended."""
+        for count, stream in enumerate(self._streams):
+            who = stream.principal
+            if who.session_id is not None or (who.key_id is not None and who is not BOOTSTRAP):
+                self._streams.end(stream, "overload")
+            if count % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
 
     async def look(self) -> None:
         """Look once at all open streams."""
@@ -73,8 +98,10 @@ class Permissions:
         left = iter(holders)
         while batch := list(islice(left, BATCH)):
             for had, now in await changed(self._pool, batch):
-                for stream in holders[had]:
+                for count, stream in enumerate(holders[had]):
                     self._judge(stream, now)
+                    if count % 100 == 99:
+                        await asyncio.sleep(0)
 
     def _judge(self, stream: Stream, now: Principal | None) -> None:
         """End a stream unless its principal, as it is now, may still read all its channels."""

@@ -11,11 +11,16 @@ again, so joining "too late" cannot deliver twice either.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, cast
 
 from server.log.model import Event, EventId, GapReason
 from server.stream import wire
 from server.stream.names import Index, Matcher
 from server.stream.subscriber import Subscriber
+
+if TYPE_CHECKING:
+    from server.stream.outbound import Line
 
 ENTRY = 200
 """Bytes that a frame costs in the ring beside its own."""
@@ -93,6 +98,14 @@ class PubSub:
         self.subscribers: dict[Subscriber, None] = {}
         self.on_waiting: Callable[[list[Subscriber]], None] = lambda _: None
         """Is told of the subscribers that are not parked and have something to send now."""
+        self.on_single: Callable[[str, int, bytes], None] = lambda *_: None
+        """Is told of each event of a channel that is in `single`: channel, position, frame."""
+        self.waits: Callable[[str], bool] = lambda _: False
+        """Whether what was told so has still to reach some of the channel's lines."""
+        self.before_rebase: Callable[[], None] = lambda: None
+        """Everything that was told is to be in the subscribers' own buffers after this."""
+        self.single: dict[str, dict[Line, None]] = {}
+        """By channel, the live lines that have this channel alone: rounds.py serves them."""
         self.published = 0
         self.delivered = 0
         self._live: Index[Subscriber] = Index()
@@ -116,8 +129,11 @@ class PubSub:
         if subscriber.cursor < self.position or subscriber.epoch != self.epoch:
             return False
         subscriber.live = True
-        for name in subscriber.channels:
-            self._live.add(name, subscriber)
+        if subscriber.single is not None:
+            self.single.setdefault(subscriber.single, {})[cast("Line", subscriber)] = None
+        else:
+            for name in subscriber.channels:
+                self._live.add(name, subscriber)
         return True
 
     @property
@@ -131,6 +147,8 @@ class PubSub:
             frame = wire.event(self.epoch, item)
             self.position = item.pos
             self.ring.append(item.pos, item.channel, frame)
+            if item.channel in self.single:
+                self.on_single(item.channel, item.pos, frame)
             full = self._offer(item.pos, frame, self._live.matching(item.channel))
             for subscriber in full:
                 self.leave(subscriber)
@@ -174,11 +192,12 @@ class PubSub:
     def announce(self, channel: str, body: str) -> None:
         """Offer an ephemeral event to who is live now."""
         frame = wire.ephemeral(body)
-        for subscriber in self._live.matching(channel):
+        for subscriber in chain(self._live.matching(channel), self.single.get(channel, ())):
             subscriber.offer_ephemeral(frame)
 
     def rebase(self, epoch: str, pos: int, gap: GapReason | None) -> None:
         """Go on after `pos` in `epoch`; with a gap every subscriber is told."""
+        self.before_rebase()
         if gap is not None:
             self.ring.clear()
         self.epoch, self.position = epoch, pos
@@ -187,6 +206,8 @@ class PubSub:
 
     def heartbeat(self, subscriber: Subscriber) -> None:
         """Give an idle live subscriber the log's position: it has everything up to here."""
+        if subscriber.single is not None and self.waits(subscriber.single):
+            return  # it has not everything yet, and will hear of it soon
         if subscriber.live and subscriber.idle and not subscriber.ended:
             subscriber.cursor = max(subscriber.cursor, self.position)
             subscriber.put(wire.mark(subscriber.position))
@@ -194,5 +215,12 @@ class PubSub:
     def leave(self, subscriber: Subscriber) -> None:
         """Offer a subscriber nothing more: it lags, until it joins again."""
         subscriber.live = False
+        if subscriber.single is not None:
+            lines = self.single.get(subscriber.single)
+            if lines is not None:
+                lines.pop(cast("Line", subscriber), None)
+                if not lines:
+                    del self.single[subscriber.single]
+            return
         for name in subscriber.channels:
             self._live.discard(name, subscriber)

@@ -8,13 +8,14 @@ floor that was committed before, so a page from above the later floor is whole.
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import NamedTuple
 
 from server.log.history import History, Page, next_limit
 from server.log.model import Selection
 from server.stream import wire
 from server.stream.blocks import Block, Blocks
-from server.stream.latest import HOLD, LOOKS, Newest, position
+from server.stream.latest import HOLD, LONG, Newest, position
 from server.stream.names import Matcher
 from server.stream.pubsub import PubSub
 from server.stream.subscriber import Subscriber
@@ -78,44 +79,52 @@ class Replay:
     async def _next(self, subscriber: Subscriber) -> bytes:
         """What follows the cursor; empty: look again."""
         look = await self._look(subscriber, subscriber.cursor, CHUNK)
-        if look is None:
-            return b""
+        if look is None or subscriber.ended:
+            return b""  # nothing may follow the last word
         if look.pruned:
             return _gap(subscriber, look.reached)
+        if not look.frames:
+            return self._pass(subscriber, look)
         subscriber.cursor = look.reached
-        if look.frames:
-            return _hand_out(subscriber, look.frames[: subscriber.left])
-        if look.far and look.reached < self._pubsub.position:
-            return wire.mark(subscriber.position)  # a client that is cut here starts here
-        return b""
+        return _hand_out(subscriber, look.frames[: subscriber.left])
 
     async def _newest(self, subscriber: Subscriber) -> bytes:
-        """What follows the cursor, without what later events replace; empty: look again."""
+        """What follows the cursor, without what later events replace; empty: look again.
+
+        Others wait for their turn meanwhile: what was found is handed out after `LONG` seconds,
+        and where nothing was found each look is a turn of its own.
+        """
         newest = Newest()
         ground, reached = subscriber.position, subscriber.cursor
-        for _ in range(LOOKS):
+        end = monotonic() + LONG
+        while True:
             look = await self._look(subscriber, reached, HOLD)
-            if look is None:
+            if look is None or subscriber.ended:
                 return b""
             if look.pruned:
                 if newest.seen:
                     break  # first what there is
-                subscriber.cursor = reached
                 return _gap(subscriber, look.reached)
             newest.add(look.frames)
+            if not newest.seen:
+                return self._pass(subscriber, look)
             reached = look.reached
-            if reached >= self._pubsub.position or newest.size >= HOLD:
+            if reached >= self._pubsub.position or newest.size >= HOLD or monotonic() >= end:
                 break
             await asyncio.sleep(0)
-            if subscriber.position != ground or subscriber.ended or not subscriber.idle:
+            if subscriber.position != ground or not subscriber.idle:
                 return b""
         frames, skipped = newest.first(CHUNK, subscriber.left)
         subscriber.cursor = reached if len(frames) == len(newest) else position(frames[-1])
-        if skipped:
-            return wire.skipped(skipped, ground) + _hand_out(subscriber, frames)
-        if frames:
-            return _hand_out(subscriber, frames)
-        return wire.mark(subscriber.position) if reached < self._pubsub.position else b""
+        told = wire.skipped(skipped, ground) if skipped else b""
+        return told + _hand_out(subscriber, frames)
+
+    def _pass(self, subscriber: Subscriber, look: Look) -> bytes:
+        """Go on over a stretch that has nothing for a subscriber."""
+        subscriber.cursor = look.reached
+        if look.far and look.reached < self._pubsub.position:
+            return wire.mark(subscriber.position)  # a client that is cut here starts here
+        return b""
 
     async def _look(self, subscriber: Subscriber, after: int, most: int) -> Look | None:
         """A look at what follows a position, at about `most` bytes of it; `None`: look again.

@@ -108,11 +108,6 @@ class WantedStream(Wanted, Repeated):
 
     mode: Mode = "all"
 
-    @property
-    def timeless(self) -> bool:
-        """`since` may count from now."""
-        return self.since is None
-
 
 class WantedHistory(Wanted):
     """A page of history; `wait`: seconds to wait for the first event if there is none."""

@@ -18,7 +18,6 @@ from server.keys import SETTINGS
 from server.log.model import GapReason
 from server.stream import wire
 from server.stream.connection import Connection
-from server.stream.handlers import refuse
 from server.stream.names import Matcher
 from server.stream.service import SERVICE
 from server.stream.streams import Stream
@@ -61,9 +60,6 @@ async def snapshots(
     """Answer with a stream: `first`, a snapshot at once, and one after each event of `channel`."""
     service, settings = request.app[SERVICE], request.app[SETTINGS]
     address = address_of(request)
-    refusal = service.streams.refusal(address)
-    if refusal is not None:
-        return refuse(request, refusal)
     connection = Connection(request, settings.write_deadline)
     watcher = Watcher(Matcher([channel]), service.pubsub.id, capacity=settings.stream_buffer)
     with service.streams.opened(Stream(watcher, connection, principal, address)):

@@ -21,6 +21,8 @@ from server.stream.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
+GRACE = 2.0
+"""Seconds that a stream which is ended has to take what waits for it; then it is cut."""
 TICK = 1.0
 """Seconds between looks at the open streams: how late a heartbeat or an expiry may be."""
 
@@ -39,6 +41,7 @@ class Stream:
     quiet_since: float = 0.0
     asked: float = 0.0
     ends: float | None = None
+    ended: float | None = None
 
     def __post_init__(self) -> None:
         """Nothing is amiss with it at first."""
@@ -120,7 +123,9 @@ class Streams:
             self.remove(stream.subscriber)
 
     def end(self, stream: Stream, reason: wire.ByeReason) -> None:
-        """End one stream after what already waits for it."""
+        """End one stream after what already waits for it, which it has `GRACE` to take."""
+        if stream.ended is None:
+            stream.ended = time.monotonic()
         stream.subscriber.end(wire.bye(reason, self.retry()))
 
     async def run(self) -> None:
@@ -145,6 +150,9 @@ class Streams:
                 stream.connection.abort()  # it has vanished, or takes nothing
         if stream.connection.closed:
             stream.subscriber.end()
+        elif stream.ended is not None:
+            if now - stream.ended >= GRACE:
+                stream.connection.abort()
         elif stream.principal.expires is not None and stream.principal.expires <= clock:
             self.end(stream, "expired")
         elif stream.ends is not None and stream.ends <= now:

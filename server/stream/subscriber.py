@@ -23,7 +23,8 @@ class Subscriber:
     `page`: events that its next page of the log may have.
     `pending`: frames that wait for its connection. `capacity`: bytes that may wait.
     `left`: events until the stream ends by itself, if it does. `latest`: while it lags it wants
-    only the newest event of each channel and key.
+    only the newest event of each channel and key. `single`: its channel, if it has no other and is
+    served in rounds (rounds.py).
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Subscriber:
         "page",
         "pending",
         "pending_bytes",
+        "single",
     )
 
     def __init__(
@@ -57,6 +59,7 @@ class Subscriber:
         self.capacity = capacity
         self.live = False
         self.ended = False
+        self.single: str | None = None
         self.lagged = 0
         self.page = FIRST_PAGE
         self.pending: list[bytes] = []
@@ -139,15 +142,19 @@ class Subscriber:
 
         A cursor beyond `pos` is of the former epoch (a client may be ahead of its process):
         what it has seen need not be what the new epoch has there. Nor need the new epoch have
-        the events that replace what was skipped (latest.py).
+        the events that replace what was skipped (latest.py). Only within an epoch is pruning
+        below a cursor no matter: where the new one began is not known here.
         """
         if self.ended:
             return
-        before, ahead = self.position, self.cursor > pos
-        unsure = self.latest and epoch != self.epoch
-        self.epoch = epoch
+        before, moved = self.position, epoch != self.epoch
+        ahead = moved and self.cursor > pos
         if gap == "pruned" and self.cursor >= pos:
-            return
+            if not moved:
+                return
+            gap = "epoch"
+        unsure = self.latest and moved
+        self.epoch = epoch
         if gap is not None or ahead:
             self.cursor = pos
             self.put(wire.gap(str(before), self.position, gap or "epoch"))

@@ -82,3 +82,24 @@ def test_a_signed_payload_of_another_form_is_none_or_sound(payload: Any) -> None
 def test_padding_and_whitespace_are_other_spellings() -> None:
     for changed in (TOKEN + "=", TOKEN + "\n", " " + TOKEN, TOKEN.replace(".", "=."), TOKEN * 2):
         assert tokens.read(changed, KEY, NOW) is None
+
+
+def test_forged_tokens_drive_no_genuine_one_out_of_memory() -> None:
+    known = tokens._known.cache_info
+    assert tokens.read(TOKEN, KEY, NOW)
+    size, hits = known().currsize, known().hits
+    for number in range(50):
+        assert tokens.read(f"{TOKEN[:-8]}{number:08}", KEY, NOW) is None
+        assert tokens.read(forge({"c": number}), KEY, NOW) is None
+        assert tokens.read(forge(b"no JSON %d" % number), KEY, NOW) is None
+    assert known().currsize == size
+    assert tokens.read(TOKEN, KEY, NOW)
+    assert known().hits == hits + 1
+
+
+def test_a_long_token_is_read_each_time() -> None:
+    long = tokens.sign(["a" * 200] * 2 + ["public.a"] * 10, 2_000_000_000, "user:ada", KEY)
+    assert tokens.KNOWN_LENGTH < len(long) <= tokens.MAX_TOKEN
+    before = tokens._known.cache_info()
+    assert tokens.read(long, KEY, NOW) is not None
+    assert tokens._known.cache_info() == before

@@ -7,7 +7,7 @@ oracle has to find every one of them; scenarios.py says how.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from server import run
@@ -18,10 +18,10 @@ from server.log.history import History, Page
 from server.log.model import Event, EventId, GapReason, Selection
 from server.log.reader import Reader
 from server.stream import wire
-from server.stream.outbound import Line, Outbound
+from server.stream.outbound import Line
 from server.stream.pubsub import PubSub
+from server.stream.rounds import Round, Rounds
 from server.stream.service import Service, Start
-from server.stream.subscriber import Subscriber
 
 EVERY = 5
 """Of so many positions one is hit."""
@@ -64,34 +64,28 @@ def skip() -> None:
 
 
 def twice() -> None:
-    """An event is offered, and put into the buffer once more."""
-    offer = PubSub._offer
+    """An event is put into its channel's round, and once more."""
+    add = Rounds.add
 
-    def offering(
-        self: PubSub, pos: int, frame: bytes, matching: Iterable[Subscriber]
-    ) -> list[Subscriber]:
-        matching = list(matching)
-        full = offer(self, pos, frame, matching)
+    def adding(self: Rounds, channel: str, pos: int, frame: bytes) -> None:
+        add(self, channel, pos, frame)
         if pos % EVERY == 0:
-            for subscriber in matching:
-                if subscriber.pending and subscriber.pending[-1] is frame:
-                    subscriber.put(frame)
-        return full
+            add(self, channel, pos, frame)
 
-    _plant(PubSub, "_offer", offering)
+    _plant(Rounds, "add", adding)
 
 
 def swap() -> None:
-    """The last two events of a tick leave in the wrong order."""
-    join = Outbound._join
+    """The last two events of a round leave in the wrong order."""
+    begin = Round.begin
 
-    def joining(self: Outbound, line: Line) -> None:
-        frames = line.pending
-        if len(frames) > 1 and all(b"\ndata: {" in frame for frame in frames[-2:]):
-            frames[-2:] = frames[:-3:-1]
-        join(self, line)
+    def beginning(self: Round, lines: Iterable[Line]) -> Iterator[Line]:
+        if len(self.frames) > 1:
+            (one, first), (other, second) = self.frames[-2:]
+            self.frames[-2:] = [(one, second), (other, first)]
+        return begin(self, lines)
 
-    _plant(Outbound, "_join", joining)
+    _plant(Round, "begin", beginning)
 
 
 def by_id() -> None:

@@ -5,7 +5,8 @@ The schedules have to find every one of them (test_schedule.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from server.log.history import History, Page
@@ -17,6 +18,7 @@ from server.stream.opening import Opening
 from server.stream.outbound import Line, Outbound
 from server.stream.pubsub import PubSub, Ring
 from server.stream.replay import Replay
+from server.stream.rounds import Round, Rounds
 from server.stream.subscriber import Subscriber
 
 Plant = Callable[[object, str, Any], None]
@@ -163,7 +165,65 @@ def fork_unasked(plant: Plant) -> None:
     plant(Opening, "_unsure", lambda self: False)
 
 
+def round_moves_nobody(plant: Plant) -> None:
+    """A round is sent, and the cursors of its lines stay."""
+    passing = Rounds._pass
+
+    def standing(self: Rounds, current: Round, rest: Iterator[Line], most: int) -> int:
+        lines = list(islice(rest, most))
+        before = [line.cursor for line in lines]
+        count = passing(self, current, iter(lines), most)
+        for line, cursor in zip(lines, before, strict=True):
+            line.cursor = cursor
+        return count
+
+    plant(Rounds, "_pass", standing)
+
+
+def round_for_everybody(plant: Plant) -> None:
+    """A round is also sent to those who had its events before they joined."""
+    passing = Rounds._pass
+
+    def spreading(self: Rounds, current: Round, rest: Iterator[Line], most: int) -> int:
+        lines = list(islice(rest, most))
+        for line in lines:
+            line.cursor = min(line.cursor, current.frames[0][0] - 1)
+        return passing(self, current, iter(lines), most)
+
+    plant(Rounds, "_pass", spreading)
+
+
+def beats_ahead(plant: Plant) -> None:
+    """A heartbeat tells a position that the line's round has not reached."""
+    plant(Rounds, "waits", lambda self, channel: False)
+
+
+def spills_nothing(plant: Plant) -> None:
+    """What waits for its round when the ground moves is forgotten."""
+
+    def forgetting(self: Rounds) -> None:
+        self._queue.clear()
+        self._open.clear()
+        self._busy.clear()
+        self._waiting = 0
+
+    plant(Rounds, "spill", forgetting)
+
+
+def given_up_quietly(plant: Plant) -> None:
+    """When too much waits it is dropped, and the lines stay live."""
+
+    def dropping(self: Rounds, channel: str) -> None:
+        for current in [it for it in self._queue if it.channel == channel and it.rest is None]:
+            self._begin(current)
+            self._queue.remove(current)
+            self._ended(current)
+
+    plant(Rounds, "_give_up", dropping)
+
+
 BUGS = (
+    round_moves_nobody, round_for_everybody, given_up_quietly,
     cursor_stays, ring_skips, joins_from_behind, paused_stays, stays_in_index, sent_again,
     rest_is_lost, floor_unasked, gap_unsaid, ground_unasked, keeps_the_oldest, channels_mixed,
     miscounted, rest_is_passed,

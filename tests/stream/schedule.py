@@ -10,6 +10,7 @@ and anything can happen between a question and its answer.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,18 +42,22 @@ T = TypeVar("T")
 Step = tuple[Any, ...]
 """A method of `World` and its arguments."""
 
-SMALL = {
+SMALL: dict[str, object] = {
     "server.log.history.WINDOW": 12,
     "server.stream.blocks.SIZE": 8,
     "server.stream.carrier.SLICE": 500,
     "server.stream.outbound.MOST": 1_500,
     "server.stream.outbound.SLICE": 2,
     "server.stream.outbound.SMALL": 600,
+    "server.stream.rounds.MOST": 1_500,
+    "server.stream.rounds.SMALL": 600,
+    "server.stream.rounds.WAITING": 6_000,
     "server.stream.pubsub.SCAN": 6,
     "server.stream.replay.CHUNK": 1_500,
     "server.stream.replay.CROWD": 2,
     "server.stream.replay.HOLD": 3_000,
-    "server.stream.replay.LOOKS": 3,
+    "server.stream.replay.LONG": 3,
+    "server.stream.replay.monotonic": itertools.count().__next__,  # so that is three looks
     "server.stream.subscriber.FIRST_PAGE": 3,
 }
 """Bounds made so small that a few events reach them."""
@@ -259,6 +264,10 @@ class World:
         if seen:
             await self.look()
 
+    async def ground(self) -> None:
+        """The reader begins anew where it was, without a turn of the loop."""
+        self._pubsub.rebase(self._pubsub.epoch, self._pubsub.position, None)
+
     async def beat(self) -> None:
         """A heartbeat for all."""
         for line in self._lines.values():
@@ -291,6 +300,11 @@ class World:
             must(client.connection and not client.connection.pipe.lost, "cut by the server")
             must(not (line.live and line.carrier.paused), "live, though its socket is full")
 
+    def _settled(self, line: Line) -> bool:
+        """Whether it is live, and nothing is on its way to it."""
+        coming = line.single is not None and self._pubsub.waits(line.single)
+        return line.live and line.idle and not coming
+
     async def _rest(self) -> None:
         for client in self.clients:
             if client.connection is None:
@@ -300,7 +314,7 @@ class World:
         if self._pubsub.id != EventId(self._chronicle.epoch, self._chronicle.head):
             await self.look()
         deadline = time.monotonic() + PATIENCE
-        while not all(line.live and line.idle for line in self._lines.values()):
+        while not all(map(self._settled, self._lines.values())):
             must(time.monotonic() < deadline, "somebody never reaches the present")
             if not await self._history.step():
                 await asyncio.sleep(0.001)  # who met two epochs at once waits a moment

@@ -26,6 +26,12 @@ Draft = tuple[str, str | None, object]
 RING = 16 * 1024 * 1024
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is skipped must not depend on how quick this machine is."""
+    monkeypatch.setattr(replay, "LONG", 1e9)
+
+
 @pytest.fixture(params=[("on", 0), ("off", RING)], ids=["taken-log", "parked-ring"])
 async def server(request: pytest.FixtureRequest, clean: Database) -> AsyncIterator[Served]:
     """Both carriers, and both places to catch up from."""
@@ -278,12 +284,66 @@ def test_a_new_epoch_is_told_to_who_may_have_skipped_what_it_lost() -> None:
 
 
 async def test_a_scan_that_finds_nothing_moves_the_client_on(
+    clean: Database, takeover: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.log.history.WINDOW", 20)
+    async with served(clean, takeover=takeover, ring_bytes=0) as server:
+        await publish(server, *(("public.b", None, n) for n in range(100)), ("public.a", None, 1))
+        *marks, event = await past(server, "public.a.>", "public.a")
+    assert [block.pos for block in marks if block.mark] == [20, 40, 60, 80, 100]
+    assert (event.data["data"], event.pos) == (1, 101)
+
+
+async def test_a_look_that_finds_nothing_is_a_turn_of_its_own(
     server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "LOOKS", 1)
+    """Others wait for theirs, and an outage must not undo what was looked through."""
     monkeypatch.setattr("server.stream.pubsub.SCAN", 20)
-    await publish(server, *(("public.b", None, n) for n in range(100)), ("public.a", None, 1))
-    *marks, event = await past(server, "public.a")
-    assert len(marks) == (5 if server.service.pubsub.ring.capacity else 0)  # an index finds it
-    assert all(block.mark for block in marks)
-    assert (event.data["data"], event.pos) == (1, 101)
+    monkeypatch.setattr("server.log.history.WINDOW", 20)
+    await publish(server, *(("public.b", None, n) for n in range(50)))
+    start = EventId(server.service.pubsub.epoch, 0)
+    waiter = Waiter(Matcher(["public.a.>"]), start, capacity=100, latest=True)
+    reached = []
+    while not waiter.live:
+        await server.service.replay.feed(waiter)
+        reached.append(waiter.cursor)
+    server.service.pubsub.unregister(waiter)
+    assert reached == [20, 40, 50, 50]
+
+
+async def test_what_was_found_when_time_is_up_is_handed_out(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "LONG", 0)
+    monkeypatch.setattr("server.stream.pubsub.SCAN", 32)  # as the first page of the log
+    await publish(server, *(("public.a", str(n % 5), n) for n in range(1, 101)))
+    blocks = await past(server, "public.a")
+    assert [block.pos for block in events(blocks)][:5] == [28, 29, 30, 31, 32]
+    assert state(blocks) == {("public.a", str(n % 5)): n for n in range(96, 101)}
+    assert len(events(blocks)) + skipped(blocks) == 100
+
+
+@pytest.mark.parametrize("latest", [False, True])
+@pytest.mark.parametrize("pruned", [False, True])
+async def test_nothing_is_fed_after_the_last_word(
+    clean: Database, latest: bool, pruned: bool
+) -> None:
+    """It ends while its page is under way: the page may not follow its `bye`."""
+    async with served(clean, ring_bytes=0) as server:
+        await publish(server, *(("public.a", None, n) for n in range(10)))
+        start = EventId(server.service.pubsub.epoch, 0)
+        waiter = Waiter(Matcher(["public.a"]), start, capacity=100, latest=latest)
+        history = server.service.log.history
+        page = history.page
+
+        async def ending(*arguments: object) -> object:
+            if pruned:
+                await server.service.log.retention.prune(5)
+            found = await page(*arguments)  # type: ignore[arg-type]
+            waiter.end(b"bye")
+            waiter.hand_over()  # it leaves at once
+            return found
+
+        history.page = ending  # type: ignore[assignment]
+        assert await server.service.replay.feed(waiter) == b""
+        assert waiter.position == start

@@ -21,12 +21,9 @@ TIMES = 5.0
 
 
 @pytest.fixture
-async def two(clean: Database, takeover: str) -> AsyncIterator[tuple[Served, Served]]:
+async def two(clean: Database) -> AsyncIterator[tuple[Served, Served]]:
     """Two processes' applications on one database."""
-    async with (
-        served(clean, takeover=takeover) as one,
-        served(clean, takeover=takeover) as other,
-    ):
+    async with served(clean) as one, served(clean) as other:
         yield one, other
 
 

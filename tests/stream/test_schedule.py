@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from server.db.embedded import EmbeddedPostgres
 from server.db.pool import Database, create_pool
 from tests.conftest import TEMPLATE, database_url
-from tests.stream.bugs import BUGS, Plant, fork_unasked
+from tests.stream.bugs import BUGS, Plant, beats_ahead, fork_unasked, spills_nothing
 from tests.stream.reading import Violation
 from tests.stream.schedule import SMALL, Step, World
 
@@ -52,6 +52,7 @@ STEPS: dict[str, tuple[int, st.SearchStrategy[tuple[object, ...]]]] = {
     "prune": (1, st.tuples(st.integers(0, 10))),
     "fork": (2, st.tuples(st.integers(0, 5), st.booleans())),
     "beat": (1, st.tuples()),
+    "ground": (1, st.tuples()),
 }
 NAMED = [name for name, (weight, _) in STEPS.items() for _ in range(weight)]
 STEP = st.sampled_from(NAMED).flatmap(
@@ -101,7 +102,8 @@ def law(run: Run, examples: int, *phases: Phase) -> Counter[str | None]:
     given_: Counter[str | None] = Counter()
 
     @settings(
-        max_examples=examples, derandomize=True, deadline=None, database=None,
+        max_examples=examples, derandomize=True,
+        report_multiple_bugs=False, deadline=None, database=None,
         phases=[Phase.generate, *phases], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(RING, SCHEDULE)
@@ -125,6 +127,25 @@ def test_a_planted_bug_is_found(
     bug(monkeypatch.setattr)
     with pytest.raises(Violation):
         law(run, FINDS)
+
+
+@pytest.mark.parametrize(
+    ("step", "bug"), [("beat", beats_ahead), ("ground", spills_nothing)], ids=["beat", "ground"]
+)
+def test_what_waits_for_its_round_is_not_passed_over(
+    run: Run, step: str, bug: Callable[[Plant], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule: list[Step] = [
+        ("come", ["a"], False, None, None, False),
+        ("turn", 3),
+        ("publish", [("a", None, 0)] * 3),
+        ("deliver", 3),
+        (step,),
+    ]
+    assert run(10**6, schedule)[None] == 3
+    bug(monkeypatch.setattr)
+    with pytest.raises(Violation):
+        run(10**6, schedule)
 
 
 def test_who_is_told_a_gap_that_fills_its_socket_does_not_become_live(run: Run) -> None:

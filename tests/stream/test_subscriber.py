@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import pytest
+
 from server.log.model import EventId
 from server.stream.names import Matcher
 from server.stream.subscriber import Waiter
 
 
-def make(capacity: int = 100, limit: int | None = None, cursor: int = 0) -> Waiter:
-    subscriber = Waiter(Matcher(["a"]), EventId("e" * 8, cursor), capacity=capacity, limit=limit)
+def make(
+    capacity: int = 100, limit: int | None = None, cursor: int = 0, *, latest: bool = False
+) -> Waiter:
+    start = EventId("e" * 8, cursor)
+    subscriber = Waiter(Matcher(["a"]), start, capacity=capacity, limit=limit, latest=latest)
     subscriber.live = True
     return subscriber
 
@@ -94,3 +99,25 @@ def test_pruning_below_its_place_is_no_matter() -> None:
     subscriber = make(cursor=12)
     subscriber.rebase("e" * 8, 9, "pruned")
     assert (subscriber.cursor, subscriber.idle) == (12, True)
+
+
+@pytest.mark.parametrize("latest", [False, True])
+@pytest.mark.parametrize("cursor", [9, 12])
+def test_pruning_in_a_new_epoch_is_told_to_who_is_above_the_floor(
+    latest: bool, cursor: int
+) -> None:
+    """Where the new epoch began is not known here: it may be below the cursor."""
+    subscriber = make(cursor=cursor, latest=latest)
+    subscriber.rebase("f" * 8, 9, "pruned")
+    told = f'"after":"eeeeeeee.{cursor}","resumed":"ffffffff.9","reason":"epoch"'
+    assert told.encode() in subscriber.take()
+    assert subscriber.position == ("f" * 8, 9)
+
+
+def test_who_is_ahead_of_its_process_stays_there_within_an_epoch() -> None:
+    subscriber = make(cursor=12)
+    subscriber.rebase("e" * 8, 9, None)
+    assert (subscriber.cursor, subscriber.idle) == (12, True)
+    subscriber.rebase("e" * 8, 9, "ahead")  # the log itself went back
+    assert subscriber.cursor == 9
+    assert b'"reason":"ahead"' in subscriber.take()
