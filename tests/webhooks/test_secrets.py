@@ -60,6 +60,9 @@ def test_secrets_that_stand_as_they_are_may_be_any_text_but_nothing() -> None:
     StandardWebhooks().check_secret(SECRET)
     StandardWebhooks().check_secret(SECRET.removeprefix("whsec_"))
     assert isinstance(DODO.scheme, Either)
+    for mistyped in ("whsec_nonsense!", "whsk_" + "A" * 44):
+        with pytest.raises(ValueError, match=r"secret|key"):
+            DODO.scheme.check_secret(mistyped)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from server.webhooks.signatures import NoSignatureError, Scheme, Signed
 
+PREFIXES = ("whsec_", "whpk_", "whsk_")
+
 
 @dataclass(frozen=True)
 class Either:
@@ -32,8 +34,11 @@ class Either:
         return self.first.sign(body, secret, message_id=message_id, at=at)
 
     def check_secret(self, secret: str) -> None:
-        """What one of the two can use will do."""
+        """What one of the two can use will do; but what looks like a secret of Standard Webhooks
+        and is none was mistyped: every delivery would be refused."""
         try:
             self.first.check_secret(secret)
         except ValueError:
+            if secret.startswith(PREFIXES):
+                raise
             self.second.check_secret(secret)
