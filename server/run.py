@@ -105,6 +105,7 @@ class Process:
         self._database = Database(url, settings.database_direct_url, embedded=postgres is not None)
         # Before there is a loop: it takes a tenth of a second, for the document of all routes.
         self._application = app.build(settings, self._database, demo=demo)
+        _settle()
 
     async def run(self) -> int:
         """Serve until the first signal (0) or a fatal failure (1)."""
@@ -145,7 +146,6 @@ class Process:
         watch = asyncio.create_task(self._watch(), name="postgres")
         try:
             await runner.setup()
-            _settle()
             await listen(runner, self._settings.host, self._settings.port)
             for line in self._welcome(runner):
                 click.echo(line)
