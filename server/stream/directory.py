@@ -30,8 +30,6 @@ SHOWN = 20
 """Channels that are told of a stream; it may have 128."""
 MOST_NAMES = 5_000
 """Channels that are told to another process, those with the most subscribers."""
-GRACE = 1.0
-"""Seconds that a stream which is ended has to take what waits for it; then it is cut."""
 
 Ending = Literal["ended", "absent", "silent"]
 
@@ -198,18 +196,13 @@ class Directory:
         return {**found, "channels": most, "cut": len(most) < len(counts)}
 
     async def _end(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Say `bye` to a stream; one that does not take it is cut soon."""
+        """Say `bye` to a stream; one that does not take it is cut soon (streams.py)."""
         stream = self._streams.find(str(args["stream"]))
         if stream is None:
             return {"ended": False}
         self._streams.end(stream, "revoked")
-        asyncio.get_running_loop().call_later(GRACE, self._cut, stream)
         log.info("an admin has ended the stream %s (%s)", stream.id, stream.principal.label)
         return {"ended": True}
-
-    def _cut(self, stream: Stream) -> None:
-        if stream.subscriber in self._streams.pubsub.subscribers:
-            stream.connection.abort()
 
 
 async def ranked(counts: Mapping[str, int], limit: int) -> list[tuple[str, int]]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, RootModel, WithJsonSchema
 
-from server.auth.identify import PRINCIPAL, identify
+from server.auth.identify import identify
 from server.auth.principal import Principal
 from server.errors import FORBIDDEN, INVALID, UNAUTHORIZED, ApiError, Issue
 from server.guard.rates import address_of
@@ -22,7 +22,14 @@ from server.openapi.fields import EVENT_ID
 from server.openapi.reading import check, read_json
 from server.openapi.route import answer, route
 from server.stream import wire
-from server.stream.handlers import AfterText, ChannelText, SinceText, allow, last_event_id
+from server.stream.handlers import (
+    AfterText,
+    ChannelText,
+    SinceText,
+    allow,
+    allow_again,
+    last_event_id,
+)
 from server.stream.names import Matcher, covers
 from server.stream.poll import Found, Poll
 from server.stream.request import MAX_CHANNELS, WantedHistory
@@ -213,8 +220,7 @@ async def get_events(request: web.Request, query: HistoryWanted) -> web.Response
         found = await poll.wait(found, end)
         if found.page.events:
             # What was allowed when it came may have been taken away while it waited.
-            del request[PRINCIPAL]
-            await allow(request, query.channel)
+            await allow_again(request, query.channel)
     return _page(found)
 
 

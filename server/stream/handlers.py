@@ -158,7 +158,8 @@ async def _stream(request: web.Request, wanted: StreamWanted) -> web.StreamRespo
             principal = await allow_again(request, wanted.channel)
     except ApiError as error:
         if error.kind != UNAVAILABLE:
-            service.streams.population.give_back()
+            if not head:  # which took nothing
+                service.streams.population.give_back()
             raise
         return refuse(request, service.streams.population.refuse("database"))
     except LOST as error:

@@ -119,6 +119,15 @@ def test_what_can_not_be_had_at_all_costs_the_others_nothing() -> None:
         population.give_back()
 
 
+async def test_a_refused_head_gives_nothing_back(clean: Database) -> None:
+    async with served(clean, stream_rate=1000) as server:
+        population = server.service.streams.population
+        before = population._allowance
+        for _ in range(5):
+            assert (await server.open("closed", method="HEAD")).status == 401
+        assert population._allowance == before
+
+
 async def _begins(server: Served) -> bool:
     return (await (await server.open("public.a")).block()).event == "ready"
 
