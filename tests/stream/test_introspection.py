@@ -8,7 +8,8 @@ import pytest
 
 from server.db.pool import Database
 from server.keys import POOL
-from server.stream import directory, streams
+from server.stream import directory
+from server.stream import streams as open_streams
 from server.stream.directory import DIRECTORY
 from tests.served import BEARER, KEY, Served, served
 from tests.stream.neighbours import admin, end, id_of, listed, met, pair, process, single
@@ -239,7 +240,7 @@ async def test_what_is_no_stream_can_not_be_ended(server: Served) -> None:
 async def test_a_client_that_takes_nothing_is_cut(
     clean: Database, monkeypatch: pytest.MonkeyPatch, takeover: str
 ) -> None:
-    monkeypatch.setattr(streams, "GRACE", 0.2)
+    monkeypatch.setattr(open_streams, "GRACE", 0.2)
     async with served(clean, takeover=takeover) as server:
         who = await admin(server)
         stream, _ = await server.live("public.a", buffer=4096)
