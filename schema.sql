@@ -765,7 +765,8 @@ DECLARE
   name text;
 BEGIN
   FOREACH name IN ARRAY ARRAY['users', 'sessions', 'api_keys', 'notifications', 'posts', 'contacts',
-    'webhook_deliveries']
+    'webhook_deliveries', 'webhook_sources', 'webhook_secrets', 'payments', 'refunds',
+    'subscriptions']
   LOOP
     IF to_regclass('public.' || name) IS NOT NULL
       AND coalesce(obj_description(to_regclass('public.' || name), 'pg_class'), '')
@@ -885,19 +886,107 @@ CREATE TABLE IF NOT EXISTS public.webhook_deliveries (
   received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   headers     json NOT NULL,
   body        bytea,
+  -- done: its effect is applied. unhandled: nothing is to be done with it. unmatched: it is about
+  -- money, and nobody here is meant. dead: its handler failed too often. The last two wait for an
+  -- operator.
   state       text NOT NULL DEFAULT 'pending'
-              CHECK (state IN ('pending', 'done', 'unhandled', 'dead')),
-  attempts    integer NOT NULL DEFAULT 0,
+              CHECK (state IN ('pending', 'done', 'unhandled', 'unmatched', 'dead')),
+  attempts    integer NOT NULL DEFAULT 0,  -- since it was stored, or last asked for again
   due_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-  error       text,
+  error       text,  -- why it is not done
+  history     json NOT NULL DEFAULT '[]',  -- its last attempts: [{"at", "state", "error", "ms"}]
+  handled_at  timestamptz,  -- when it came to another state than pending
   UNIQUE (source, message_id)
 );
 CREATE INDEX IF NOT EXISTS webhook_deliveries_due
   ON public.webhook_deliveries (due_at, seq) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS webhook_deliveries_key
   ON public.webhook_deliveries (source, key, seq) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS webhook_deliveries_trouble
+  ON public.webhook_deliveries (state, seq) WHERE state IN ('dead', 'unmatched');
+CREATE INDEX IF NOT EXISTS webhook_deliveries_source
+  ON public.webhook_deliveries (source, seq);
+CREATE INDEX IF NOT EXISTS webhook_deliveries_age
+  ON public.webhook_deliveries (received_at);
 ALTER SEQUENCE public.webhook_deliveries_seq OWNED BY public.webhook_deliveries.seq;
 COMMENT ON TABLE public.webhook_deliveries IS 'tailrace: webhooks as they were delivered';
+
+-- What an admin has said of a source: a source of their own (`scheme`), or a pause of any. While
+-- it is paused its deliveries are stored and wait.
+CREATE TABLE IF NOT EXISTS public.webhook_sources (
+  name       text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,49}$'),
+  scheme     json,  -- how it signs; NULL: the source is built in
+  channel    text,  -- where its events are published, whole
+  paused_at  timestamptz,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE public.webhook_sources IS 'tailrace: senders of webhooks';
+
+-- Encrypted with a key made of TAILRACE_SECRET (server/webhooks/sealing.py). Several, for a
+-- rotation: each is good until it expires.
+CREATE TABLE IF NOT EXISTS public.webhook_secrets (
+  id         text PRIMARY KEY DEFAULT replace(gen_random_uuid()::text, '-', ''),
+  source     text COLLATE "C" NOT NULL REFERENCES public.webhook_sources ON DELETE CASCADE,
+  sealed     bytea NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  expires_at timestamptz
+);
+CREATE INDEX IF NOT EXISTS webhook_secrets_source ON public.webhook_secrets (source);
+COMMENT ON TABLE public.webhook_secrets IS 'tailrace: secrets of senders, encrypted';
+
+-- What webhooks have done. A payment counts once per (source, id), whatever tells of it; `taken`
+-- of its credits are taken back by refunds and disputes. No foreign keys: books outlive accounts.
+CREATE TABLE IF NOT EXISTS public.payments (
+  source     text COLLATE "C" NOT NULL,
+  id         text COLLATE "C" NOT NULL,
+  user_id    text NOT NULL,
+  credits    bigint NOT NULL CHECK (credits > 0),
+  amount     bigint,  -- in the currency's smallest unit
+  taken      bigint NOT NULL DEFAULT 0 CHECK (taken BETWEEN 0 AND credits),
+  delivery   text NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (source, id)
+);
+CREATE INDEX IF NOT EXISTS payments_user ON public.payments (user_id);
+COMMENT ON TABLE public.payments IS 'tailrace: payments that gave credits';
+
+-- They may come before their payment. `amount`: how much of it; NULL: all.
+CREATE TABLE IF NOT EXISTS public.refunds (
+  source     text COLLATE "C" NOT NULL,
+  id         text COLLATE "C" NOT NULL,
+  payment    text COLLATE "C" NOT NULL,
+  dispute    boolean NOT NULL,
+  held       boolean NOT NULL,
+  amount     bigint,
+  event_at   timestamptz NOT NULL,
+  delivery   text NOT NULL,
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (source, id)
+);
+CREATE INDEX IF NOT EXISTS refunds_payment ON public.refunds (source, payment);
+COMMENT ON TABLE public.refunds IS 'tailrace: refunds and disputes';
+
+-- As of `event_at`: what is older never overwrites it.
+CREATE TABLE IF NOT EXISTS public.subscriptions (
+  source        text COLLATE "C" NOT NULL,
+  id            text COLLATE "C" NOT NULL,
+  customer      text,
+  user_id       text,
+  status        text NOT NULL,  -- the provider's own word
+  product       text,
+  period_end    timestamptz,
+  cancel_at_end boolean NOT NULL,
+  event_at      timestamptz NOT NULL,
+  delivery      text NOT NULL,
+  created_at    timestamptz NOT NULL DEFAULT now(),
+  updated_at    timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (source, id)
+);
+CREATE INDEX IF NOT EXISTS subscriptions_user ON public.subscriptions (user_id);
+COMMENT ON TABLE public.subscriptions IS 'tailrace: subscriptions as their providers tell them';
+SELECT tailrace.watch('public.payments');
+SELECT tailrace.watch('public.subscriptions');
 
 -- Store what is new of a batch, in one transaction. The answer has each that is in the table now:
 -- its id, and whether it came just now (these come first). One is missing only if it was removed

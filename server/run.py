@@ -103,7 +103,7 @@ class Process:
         self._signalled = False
         url = settings.database_url or (postgres.url if postgres else "")
         self._database = Database(url, settings.database_direct_url, embedded=postgres is not None)
-        # Before there is a loop: it takes a tenth of a second, for the document of all routes.
+        # Before there is a loop: what is made here is there for good, and settled next.
         self._application = app.build(settings, self._database, demo=demo)
         _settle()
 

@@ -5,6 +5,7 @@ A URL is only ever a key into what was enumerated at start, never a path: nothin
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -77,7 +78,9 @@ class Asset:
     gzipped: bytes | None
 
     @classmethod
+    @functools.cache
     def of(cls, body: bytes, content_type: str) -> Asset:
+        """These bytes, compressed once however often an application is built."""
         packed = gzip.compress(body, mtime=0)
         return cls(
             body=body,

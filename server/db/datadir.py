@@ -18,6 +18,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ SOCKET = ".s.PGSQL.5432"
 SOCKET_PATH = 107 if sys.platform == "linux" else 103
 # A log of this size is set aside at the next start.
 LOG_BYTES = 16 * 1024 * 1024
+# Seconds for the last processes of an interrupted first start to end.
+LEFTOVERS = 5.0
 OURS = {"lock", "pg", "place", "secret"}
 LOST = "lost+found"
 
@@ -211,9 +214,17 @@ class DataDir:
 
 
 def remove_leftovers(pg: Path) -> None:
-    """Throw away what an interrupted first start left: it never became `pg`."""
-    for path in pg.parent.glob(f"{pg.name}.new-*"):
-        shutil.rmtree(path, ignore_errors=True)
+    """Throw away what an interrupted first start left: it never became `pg`.
+
+    A killed initdb's own child may still be writing into it for a moment, so it is tried again.
+    """
+    deadline = time.monotonic() + LEFTOVERS
+    while left := list(pg.parent.glob(f"{pg.name}.new-*")):
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.02)
 
 
 def write(file: Path, text: str) -> None:

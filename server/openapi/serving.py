@@ -1,7 +1,9 @@
-"""`/openapi.json`, and `/docs`: the page that shows it. Made once at start, served from memory."""
+"""`/openapi.json`, and `/docs`: the page that shows it. Made once, served from memory."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import gzip
 import hashlib
 import json
@@ -44,7 +46,9 @@ class Held:
     etag: str
 
     @classmethod
+    @functools.cache
     def of(cls, body: bytes, kind: str) -> Held:
+        """These bytes, under the tag that they have in every process."""
         etag = hashlib.sha256(body).hexdigest()[:32]
         return cls(body, gzip.compress(body, mtime=0), kind, etag)
 
@@ -65,16 +69,35 @@ class Held:
         return response
 
 
-def add_routes(app: web.Application, *, version: str, events: Iterable[EventType]) -> None:
-    """Serve the document of all routes that have been added to `app`, and its page.
+class Document:
+    """The document of all routes, made when it is first asked for.
 
-    Raises:
-        ValueError: the routes contradict each other; see `document()`.
+    It takes a tenth of a second, so a thread makes it: streams must not stand still for that, nor
+    every start wait for what few ask for.
     """
-    routes: list[Route] = app[ROUTES]
-    made = document(routes, version=version, events=events)
-    text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
-    app.router.add_get("/openapi.json", Held.of(text.encode(), JSON).__call__)
+
+    def __init__(self, routes: list[Route], version: str, events: Iterable[EventType]) -> None:
+        self._routes = routes
+        self._version = version
+        self._events = events
+        self._made: asyncio.Future[Held] | None = None
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        """As of any other thing in memory; all who ask at first wait for the same one."""
+        if self._made is None:
+            self._made = asyncio.ensure_future(asyncio.to_thread(self._make))
+        held = await asyncio.shield(self._made)
+        return await held(request)
+
+    def _make(self) -> Held:
+        made = document(self._routes, version=self._version, events=self._events)
+        text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
+        return Held.of(text.encode(), JSON)
+
+
+def add_routes(app: web.Application, *, version: str, events: Iterable[EventType]) -> None:
+    """Serve the document of all routes that have been added to `app`, and its page."""
+    app.router.add_get("/openapi.json", Document(app[ROUTES], version, events).__call__)
     for path in sorted(STATIC.iterdir()):
         if path.suffix in KINDS:
             url = "/docs" if path.name == PAGE else f"/docs/{path.name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Self
 
@@ -45,6 +46,8 @@ class Program:
         return await self._process.wait()
 
     async def wait(self, condition: Callable[[list[str]], bool]) -> None:
-        """Wait until its lines satisfy a condition; fails when it ends before."""
-        await until(lambda: condition(self.lines) or self._reading.done())
-        assert condition(self.lines), self.lines
+        """Wait until its lines satisfy a condition; a failure shows the last of them."""
+        with contextlib.suppress(AssertionError):
+            await until(lambda: condition(self.lines) or self._reading.done())
+        ended = "ended" if self._reading.done() else "runs"
+        assert condition(self.lines), f"it {ended} after {len(self.lines)}: {self.lines[-20:]}"
