@@ -896,18 +896,26 @@ CREATE TABLE IF NOT EXISTS public.webhook_deliveries (
   error       text,  -- why it is not done
   history     json NOT NULL DEFAULT '[]',  -- its last attempts: [{"at", "state", "error", "ms"}]
   handled_at  timestamptz,  -- when it came to another state than pending
+  waits_for   text COLLATE "C",  -- the payment that an unmatched refund is of
   UNIQUE (source, message_id)
 );
+-- By source: what a paused one has kept for hours must not be looked through for the others.
 CREATE INDEX IF NOT EXISTS webhook_deliveries_due
-  ON public.webhook_deliveries (due_at, seq) WHERE state = 'pending';
+  ON public.webhook_deliveries (source, due_at, seq) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS webhook_deliveries_key
   ON public.webhook_deliveries (source, key, seq) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS webhook_deliveries_trouble
   ON public.webhook_deliveries (state, seq) WHERE state IN ('dead', 'unmatched');
+CREATE INDEX IF NOT EXISTS webhook_deliveries_waiting
+  ON public.webhook_deliveries (source, waits_for)
+  WHERE state = 'unmatched' AND waits_for IS NOT NULL;
 CREATE INDEX IF NOT EXISTS webhook_deliveries_source
   ON public.webhook_deliveries (source, seq);
 CREATE INDEX IF NOT EXISTS webhook_deliveries_age
   ON public.webhook_deliveries (received_at);
+CREATE INDEX IF NOT EXISTS webhook_deliveries_payloads
+  ON public.webhook_deliveries (received_at)
+  WHERE state IN ('done', 'unhandled') AND body IS NOT NULL;
 ALTER SEQUENCE public.webhook_deliveries_seq OWNED BY public.webhook_deliveries.seq;
 COMMENT ON TABLE public.webhook_deliveries IS 'tailrace: webhooks as they were delivered';
 
@@ -934,6 +942,25 @@ CREATE TABLE IF NOT EXISTS public.webhook_secrets (
 );
 CREATE INDEX IF NOT EXISTS webhook_secrets_source ON public.webhook_secrets (source);
 COMMENT ON TABLE public.webhook_secrets IS 'tailrace: secrets of senders, encrypted';
+
+-- Each change of a source is an event on ops.webhooks; a change of its secrets touches its row.
+CREATE OR REPLACE FUNCTION tailrace.tell_source() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  s public.webhook_sources;
+BEGIN
+  IF TG_OP = 'DELETE' THEN s := OLD; ELSE s := NEW; END IF;
+  INSERT INTO tailrace.outbox (channel, type, key, data)
+  VALUES ('ops.webhooks', 'webhook.source', s.name, json_build_object('name', s.name,
+    'builtin', s.scheme IS NULL, 'paused', s.paused_at IS NOT NULL, 'channel', s.channel,
+    'removed', TG_OP = 'DELETE'));
+  IF tailrace.unheard() THEN PERFORM tailrace.wake(); END IF;
+  RETURN NULL;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION tailrace.tell_source() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER tailrace_tell AFTER INSERT OR UPDATE OR DELETE ON public.webhook_sources
+  FOR EACH ROW EXECUTE FUNCTION tailrace.tell_source();
 
 -- What webhooks have done. A payment counts once per (source, id), whatever tells of it; `taken`
 -- of its credits are taken back by refunds and disputes. No foreign keys: books outlive accounts.
@@ -985,6 +1012,214 @@ CREATE TABLE IF NOT EXISTS public.subscriptions (
 );
 CREATE INDEX IF NOT EXISTS subscriptions_user ON public.subscriptions (user_id);
 COMMENT ON TABLE public.subscriptions IS 'tailrace: subscriptions as their providers tell them';
+
+-- The sources that are not paused and have something pending: whether some of it is due, and the
+-- seconds until more is.
+CREATE OR REPLACE FUNCTION tailrace.webhooks_due()
+RETURNS TABLE (source text, ready boolean, wait double precision)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+  WITH RECURSIVE found AS (
+    (SELECT d.source FROM public.webhook_deliveries d WHERE d.state = 'pending'
+     ORDER BY d.source LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.source FROM public.webhook_deliveries d
+      WHERE d.state = 'pending' AND d.source > f.source ORDER BY d.source LIMIT 1)
+    FROM found f WHERE f.source IS NOT NULL
+  )
+  SELECT f.source,
+    EXISTS (SELECT FROM public.webhook_deliveries d WHERE d.source = f.source
+      AND d.state = 'pending' AND d.due_at <= statement_timestamp()),
+    (SELECT extract(epoch FROM d.due_at - statement_timestamp())::float8
+     FROM public.webhook_deliveries d WHERE d.source = f.source AND d.state = 'pending'
+       AND d.due_at > statement_timestamp() ORDER BY d.due_at LIMIT 1)
+  FROM found f
+  WHERE f.source IS NOT NULL AND NOT EXISTS (SELECT FROM public.webhook_sources s
+    WHERE s.name = f.source AND s.paused_at IS NOT NULL)
+$$;
+REVOKE EXECUTE ON FUNCTION tailrace.webhooks_due() FROM PUBLIC;
+-- Lock the delivery of a source that is due first, if any: the next with the key `following`, else
+-- any. Of the deliveries with one key only the oldest pending one is ever taken. The rest of the
+-- transaction is its handler's.
+CREATE OR REPLACE FUNCTION tailrace.take_webhook(wanted text, following text DEFAULT NULL)
+RETURNS SETOF public.webhook_deliveries
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- Along the indexes, from the first on, whatever the statistics say: it stops at the first that is
+-- free, and what waits behind a key is not to be sorted each time.
+SET enable_seqscan = off SET enable_sort = off SET enable_bitmapscan = off
+SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  -- A setting of the operator's must not end this, nor may a lock hold it up for ever; and the
+  -- caller wakes the stamper itself, after the commit.
+  PERFORM set_config('idle_in_transaction_session_timeout', '60s', true),
+    set_config('lock_timeout', '5s', true), set_config('tailrace.poke', 'off', true);
+  IF EXISTS (SELECT FROM public.webhook_sources s
+      WHERE s.name = wanted COLLATE "C" AND s.paused_at IS NOT NULL) THEN
+    RETURN;
+  END IF;
+  IF following IS NOT NULL THEN
+    RETURN QUERY
+    SELECT d.* FROM public.webhook_deliveries d
+    WHERE d.state = 'pending' AND d.due_at <= statement_timestamp()
+      AND d.id = (SELECT e.id FROM public.webhook_deliveries e
+        WHERE e.source = wanted COLLATE "C" AND e.key = following AND e.state = 'pending'
+        ORDER BY e.seq LIMIT 1)
+    FOR UPDATE OF d SKIP LOCKED;
+    IF FOUND THEN RETURN; END IF;
+  END IF;
+  RETURN QUERY
+  SELECT d.* FROM public.webhook_deliveries d
+  WHERE d.source = wanted COLLATE "C" AND d.state = 'pending'
+    AND d.due_at <= statement_timestamp()
+    AND NOT EXISTS (SELECT FROM public.webhook_deliveries e
+      WHERE e.source = d.source AND e.key = d.key AND e.state = 'pending' AND e.seq < d.seq)
+  ORDER BY d.due_at, d.seq LIMIT 1 FOR UPDATE OF d SKIP LOCKED;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION tailrace.take_webhook(text, text) FROM PUBLIC;
+
+-- What handlers do (server/webhooks/effects.py), each in one call: a round trip within the
+-- transaction of a delivery is the dearest part of it.
+
+CREATE OR REPLACE FUNCTION tailrace.notify_user(who text, title text, body text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO public.notifications (user_id, title, body)
+  SELECT u.id, notify_user.title, notify_user.body FROM public.users u WHERE u.id = who
+$$;
+REVOKE EXECUTE ON FUNCTION tailrace.notify_user(text, text, text) FROM PUBLIC;
+
+-- A payment and its refund may be handled at the same moment, each blind to the other's row: one
+-- has to wait for the other before it looks.
+CREATE OR REPLACE FUNCTION tailrace.lock_payment(source text, payment text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT pg_advisory_xact_lock(hashtextextended(source || '/' || payment, 7245722305))
+$$;
+REVOKE EXECUTE ON FUNCTION tailrace.lock_payment(text, text) FROM PUBLIC;
+
+-- Bring a payment's credits to what its refunds and disputes leave: in proportion to the part of
+-- the sum that they hold, of an unknown sum all. Whether the payment is there.
+CREATE OR REPLACE FUNCTION tailrace.settle_payment(in_source text, payment text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  paid   public.payments;
+  wanted bigint;
+  more   bigint;
+BEGIN
+  SELECT p.* INTO paid FROM public.payments p
+  WHERE p.source = in_source COLLATE "C" AND p.id = payment COLLATE "C" FOR UPDATE;
+  IF NOT FOUND THEN RETURN false; END IF;
+  SELECT CASE
+      WHEN count(*) = 0 THEN 0
+      WHEN bool_or(r.amount IS NULL) OR coalesce(paid.amount, 0) = 0 THEN paid.credits
+      ELSE least(paid.credits, round(paid.credits * sum(r.amount) / paid.amount)) END
+  INTO wanted FROM public.refunds r
+  WHERE r.source = in_source COLLATE "C" AND r.payment = settle_payment.payment COLLATE "C"
+    AND r.held;
+  more := wanted - paid.taken;
+  IF more <> 0 THEN
+    UPDATE public.payments p SET taken = wanted WHERE p.source = paid.source AND p.id = paid.id;
+    UPDATE public.users u SET credits_total = u.credits_total - more, updated_at = now()
+    WHERE u.id = paid.user_id;
+    PERFORM tailrace.notify_user(paid.user_id,
+      CASE WHEN more > 0 THEN 'Payment taken back' ELSE 'Payment restored' END,
+      format('Credits %s: %s.', CASE WHEN more > 0 THEN 'removed' ELSE 'added' END, abs(more)));
+  END IF;
+  RETURN true;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION tailrace.settle_payment(text, text) FROM PUBLIC;
+
+-- Add a payment's credits to its user, once. `given`, `repeated` or `nobody`.
+CREATE OR REPLACE FUNCTION tailrace.give_credits(
+  in_source text, payment text, who text, number bigint, sum bigint, by_delivery text
+) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tailrace.lock_payment(in_source, payment);
+  IF EXISTS (SELECT FROM public.payments p
+      WHERE p.source = in_source COLLATE "C" AND p.id = payment COLLATE "C") THEN
+    RETURN 'repeated';
+  END IF;
+  UPDATE public.users u SET credits_total = u.credits_total + number, updated_at = now()
+  WHERE u.id = who;
+  IF NOT FOUND THEN RETURN 'nobody'; END IF;
+  INSERT INTO public.payments (source, id, user_id, credits, amount, delivery)
+  VALUES (in_source, payment, who, number, sum, by_delivery);
+  PERFORM tailrace.notify_user(who, 'Payment received', format('Credits added: %s.', number));
+  -- Refunds that came before their payment are done now. Each has written down what it waits for
+  -- before it let go of the payment's lock; a worker that still has its row is waited for.
+  PERFORM tailrace.settle_payment(in_source, payment);
+  UPDATE public.webhook_deliveries d
+  SET state = 'done', error = NULL, waits_for = NULL, handled_at = clock_timestamp()
+  WHERE d.source = in_source COLLATE "C" AND d.waits_for = payment COLLATE "C"
+    AND d.state = 'unmatched';
+  RETURN 'given';
+END
+$$;
+REVOKE EXECUTE ON FUNCTION tailrace.give_credits(text, text, text, bigint, bigint, text) FROM PUBLIC;
+
+-- Take back what a refund or dispute holds of a payment. Whether the payment is there. Events of
+-- one moment, as providers count in seconds, may come in either order: the one that holds more
+-- stays.
+CREATE OR REPLACE FUNCTION tailrace.take_back(
+  in_source text, refund text, of_payment text, is_dispute boolean, is_held boolean, sum bigint,
+  at timestamptz, by_delivery text
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tailrace.lock_payment(in_source, of_payment);
+  INSERT INTO public.refunds AS r
+    (source, id, payment, dispute, held, amount, event_at, delivery)
+  VALUES (in_source, refund, of_payment, is_dispute, is_held, sum, at, by_delivery)
+  ON CONFLICT (source, id) DO UPDATE SET held = excluded.held, amount = excluded.amount,
+    event_at = excluded.event_at, delivery = excluded.delivery, updated_at = now()
+  WHERE excluded.event_at > r.event_at OR excluded.event_at = r.event_at AND (NOT r.held
+    OR excluded.held AND coalesce(excluded.amount >= r.amount, excluded.amount IS NULL));
+  RETURN tailrace.settle_payment(in_source, of_payment);
+END
+$$;
+REVOKE EXECUTE ON FUNCTION
+  tailrace.take_back(text, text, text, boolean, boolean, bigint, timestamptz, text) FROM PUBLIC;
+
+-- Keep a subscription as it stands at the event's time, unless a newer event told of it. An ended
+-- one stays so against what was told of the same moment.
+CREATE OR REPLACE FUNCTION tailrace.keep_subscription(
+  in_source text, subscription text, customer text, who text, status text, product text,
+  period_end timestamptz, cancel_at_end boolean, at timestamptz, by_delivery text, ended text[]
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  former text;
+  owner  text;
+BEGIN
+  SELECT s.status INTO former FROM public.subscriptions s
+  WHERE s.source = in_source COLLATE "C" AND s.id = subscription COLLATE "C" FOR UPDATE;
+  INSERT INTO public.subscriptions AS s (source, id, customer, user_id, status, product,
+    period_end, cancel_at_end, event_at, delivery)
+  VALUES (in_source, subscription, keep_subscription.customer,
+    (SELECT u.id FROM public.users u WHERE u.id = who), keep_subscription.status,
+    keep_subscription.product, keep_subscription.period_end, keep_subscription.cancel_at_end, at,
+    by_delivery)
+  ON CONFLICT (source, id) DO UPDATE SET customer = coalesce(excluded.customer, s.customer),
+    user_id = coalesce(excluded.user_id, s.user_id), status = excluded.status,
+    product = coalesce(excluded.product, s.product),
+    period_end = coalesce(excluded.period_end, s.period_end),
+    cancel_at_end = excluded.cancel_at_end, event_at = excluded.event_at,
+    delivery = excluded.delivery, updated_at = now()
+  WHERE excluded.event_at > s.event_at
+    OR excluded.event_at = s.event_at AND NOT s.status = ANY (ended)
+  RETURNING s.user_id INTO owner;
+  IF owner IS NOT NULL AND former IS DISTINCT FROM keep_subscription.status THEN
+    PERFORM tailrace.notify_user(owner, left('Subscription ' || keep_subscription.status, 200),
+      format('%s is now %s.', coalesce(keep_subscription.product, subscription),
+        keep_subscription.status));
+  END IF;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION tailrace.keep_subscription(text, text, text, text, text, text,
+  timestamptz, boolean, timestamptz, text, text[]) FROM PUBLIC;
+
 SELECT tailrace.watch('public.payments');
 SELECT tailrace.watch('public.subscriptions');
 
@@ -999,7 +1234,9 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- One that another transaction holds must not hold up everybody who shares this one.
 SET lock_timeout = '2s'
 -- By the index whatever the statistics say: a plan made for the empty table reads all of it.
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+-- One plan for all sizes of a batch: planning costs more than a few rows do.
+SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   -- The caller wakes the stamper itself, after the commit.
   PERFORM set_config('tailrace.poke', 'off', true);

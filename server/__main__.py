@@ -1,4 +1,4 @@
-"""The command line: `tailrace serve`, `migrate`, `sql`, `createuser` and `epoch new`."""
+"""The command line: `tailrace serve`, `worker`, `migrate`, `sql`, `createuser`, `webhooks`, …"""
 
 from __future__ import annotations
 
@@ -62,6 +62,15 @@ def serve(host: str | None, port: int | None, demo: bool | None) -> None:
 
 
 @main.command()
+@click.option("--handlers", type=click.IntRange(1, 32), help="Webhooks to handle at once.")
+def worker(handlers: int | None) -> None:
+    """Handle webhooks beside the servers of a database, which may then have no workers."""
+    from server.run import work  # noqa: PLC0415
+
+    sys.exit(work(settings.load(), handlers))
+
+
+@main.command()
 def migrate() -> None:
     """Apply schema.sql to the database."""
     loaded = _load()
@@ -99,6 +108,30 @@ def createuser(email: str, name: str | None, admin: bool, password_stdin: bool) 
     from server.accounts import createuser as command  # noqa: PLC0415
 
     click.echo(command.run(_database(), email, name, admin=admin, stdin=password_stdin))
+
+
+class Later(click.Group):
+    """The commands for webhooks. They import much of the server: only who asks for one waits."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return self._group().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self._group().get_command(ctx, cmd_name)
+
+    def _group(self) -> click.Group:
+        from server.webhooks.command import webhooks as group  # noqa: PLC0415
+
+        return group
+
+
+@main.group(cls=Later)
+@click.pass_context
+def webhooks(ctx: click.Context) -> None:
+    """Find, show, repeat and send webhooks."""
+    from server.webhooks.console import Place  # noqa: PLC0415
+
+    ctx.obj = Place(_database, _load)
 
 
 @main.group()

@@ -46,6 +46,8 @@ MAX_LINE = 32 * 1024
 BACKLOG = 4096
 ACCEPTS = 16
 """Connections accepted in one turn of the loop."""
+WORKERS = 2
+"""Webhooks that a process handles at once which does nothing else, unless told otherwise."""
 GREETING = r"""SELECT tailrace.publish('public.hello','greeting','{\"n\":1}')"""
 
 DEFAULT_DATA = Settings.model_fields["data"].default
@@ -59,8 +61,23 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError)
 
 
-def serve(settings: Settings, *, demo: bool | None = None) -> int:
-    """Run the server until a signal or a fatal failure; the exit code.
+def work(settings: Settings, handlers: int | None) -> int:
+    """Run the webhook workers alone, without a door, until a signal; the exit code.
+
+    `handlers`: how many at once; else as the setting says, which may be 0 for the web's sake.
+
+    Raises:
+        StartError: it cannot start, or has no database to share with a server.
+    """
+    if settings.database_url is None:
+        msg = "a worker needs DATABASE_URL: the server with a Postgres of its own works by itself"
+        raise StartError(msg)
+    number = handlers or settings.webhook_workers or WORKERS
+    return serve(settings.model_copy(update={"webhook_workers": number}), demo=False, door=False)
+
+
+def serve(settings: Settings, *, demo: bool | None = None, door: bool = True) -> int:
+    """Run the server until a signal or a fatal failure; the exit code. `door`: whether it listens.
 
     Raises:
         StartError: it cannot start.
@@ -76,7 +93,8 @@ def serve(settings: Settings, *, demo: bool | None = None) -> int:
             postgres.start()
             secret = settings.secret or postgres.data.secret()
             settings = settings.model_copy(update={"secret": secret})
-        process = Process(settings, postgres, demo=postgres is not None if demo is None else demo)
+        demo = postgres is not None if demo is None else demo
+        process = Process(settings, postgres, demo=demo, door=door)
         factory = uvloop.new_event_loop if settings.loop == "uvloop" else asyncio.new_event_loop
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(process.run())
@@ -95,9 +113,10 @@ class Process:
     """The application on its event loop."""
 
     def __init__(
-        self, settings: Settings, postgres: EmbeddedPostgres | None, *, demo: bool
+        self, settings: Settings, postgres: EmbeddedPostgres | None, *, demo: bool, door: bool
     ) -> None:
         self._settings = settings
+        self._door = door
         self._postgres = postgres
         self._main: asyncio.Task[int] | None = None
         self._signalled = False
@@ -146,8 +165,9 @@ class Process:
         watch = asyncio.create_task(self._watch(), name="postgres")
         try:
             await runner.setup()
-            await listen(runner, self._settings.host, self._settings.port)
-            for line in self._welcome(runner):
+            if self._door:
+                await listen(runner, self._settings.host, self._settings.port)
+            for line in self._welcome(runner) if self._door else self._at_work():
                 click.echo(line)
             return await self._until_fatal(application[FATAL], watch)
         finally:
@@ -180,6 +200,9 @@ class Process:
         yield f"  publish  {self._publish()}"
         for line in runner.app[BANNER]:
             yield line.replace("{base}", address.rstrip("/"))
+
+    def _at_work(self) -> Iterable[str]:
+        yield f"Tailrace {__version__}  webhooks, {self._settings.webhook_workers} at once"
 
     def _publish(self) -> str:
         """A command that publishes; an address of yours may hold a password and is not printed."""

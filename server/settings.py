@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from server.errors import StartError
 
 MIB = 1024 * 1024
+DAY = 24 * 3600
 
 _RATE = re.compile(r"([0-9]{1,7})/([0-9]{1,6})s", re.ASCII)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -69,6 +70,8 @@ class Settings(BaseSettings):
     cors_origins: Names = Field((), alias="CORS_ORIGINS")
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field((), alias="TRUSTED_PROXIES")
     """Whose `X-Forwarded-For` is believed: addresses and networks, comma-separated."""
+    storage_url: str | None = Field(None, alias="STORAGE_URL")
+    """Where uploads are kept: `file:///directory` or `s3://bucket`; else in the data directory."""
     smtp_url: str | None = Field(None, alias="SMTP_URL")
     """Where contact messages are handed over: `smtp://user:password@host:587`, or `smtps://…`."""
     contact_to: str | None = Field(None, alias="CONTACT_TO", max_length=320)
@@ -77,6 +80,8 @@ class Settings(BaseSettings):
     dodo_payments_webhook_key: str | None = Field(None, alias="DODO_PAYMENTS_WEBHOOK_KEY")
     stripe_webhook_secret: str | None = Field(None, alias="STRIPE_WEBHOOK_SECRET")
     github_webhook_secret: str | None = Field(None, alias="GITHUB_WEBHOOK_SECRET")
+    dodo_text_form: Literal["on", "off"] = Field("on", alias="TAILRACE_DODO_TEXT_FORM")
+    """Whether Dodo's door takes the source text's `x-dodo-signature`, which has no id and time."""
 
     data: Path = Field(Path(".tailrace"), alias="TAILRACE_DATA")
     secret: str | None = Field(None, alias="TAILRACE_SECRET", min_length=32)
@@ -113,7 +118,14 @@ class Settings(BaseSettings):
     write_deadline: float = Field(30.0, alias="TAILRACE_WRITE_DEADLINE", gt=0)
     """Seconds after which a reader that takes nothing is closed."""
 
-    retain_seconds: int = Field(7 * 24 * 3600, alias="TAILRACE_RETAIN_SECONDS", ge=60)
+    webhook_workers: int = Field(2, alias="TAILRACE_WEBHOOK_WORKERS", ge=0, le=32)
+    """Webhooks that this process handles at once; 0: it only stores them."""
+    webhook_retain_payloads: int = Field(30 * DAY, alias="TAILRACE_WEBHOOK_RETAIN_PAYLOADS", ge=60)
+    """Seconds after which headers and body of what is done, or was not to be, are removed."""
+    webhook_retain: int = Field(180 * DAY, alias="TAILRACE_WEBHOOK_RETAIN", ge=60)
+    """Seconds after which a delivery is removed, unless it is pending; its id may come anew."""
+
+    retain_seconds: int = Field(7 * DAY, alias="TAILRACE_RETAIN_SECONDS", ge=60)
     """Events older than this are pruned."""
     retain_bytes: int = Field(8 * 1024 * MIB, alias="TAILRACE_RETAIN_BYTES", ge=MIB)
     """The log is pruned, oldest partition first, when it grows beyond this."""
@@ -175,6 +187,9 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         if self.database_direct_url and not self.database_url:
             msg = "DATABASE_DIRECT_URL is set but DATABASE_URL is not: set both"
+            raise ValueError(msg)
+        if self.webhook_retain < self.webhook_retain_payloads:
+            msg = "TAILRACE_WEBHOOK_RETAIN is shorter than TAILRACE_WEBHOOK_RETAIN_PAYLOADS"
             raise ValueError(msg)
         if self.smtp_url and not (self.contact_to and self.contact_from):
             msg = "SMTP_URL is set but CONTACT_TO or CONTACT_FROM is not: set all three"

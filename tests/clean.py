@@ -27,13 +27,15 @@ RESET = """
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')
           AND NOT relispartition AND relname NOT IN
             ('users', 'sessions', 'api_keys', 'notifications', 'posts', 'contacts',
-              'webhook_deliveries')
+              'webhook_deliveries', 'webhook_sources', 'webhook_secrets', 'payments', 'refunds',
+              'subscriptions')
       LOOP
         EXECUTE format('DROP %s IF EXISTS %s CASCADE',
           CASE item.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, item.name);
       END LOOP;
     END $$;
-    TRUNCATE public.users, public.contacts, public.webhook_deliveries CASCADE;
+    TRUNCATE public.users, public.contacts, public.webhook_deliveries, public.webhook_sources,
+      public.payments, public.refunds, public.subscriptions CASCADE;
     TRUNCATE tailrace.outbox, tailrace.event, tailrace.message RESTART IDENTITY;
     UPDATE tailrace.head SET pos = 0, floor = 0;
     UPDATE tailrace.lease SET awake_until = '-infinity';

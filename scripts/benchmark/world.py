@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,9 @@ from scripts.benchmark.process import ALL_CORES, LOAD, Process, free_port
 from server.db.embedded import EmbeddedPostgres
 
 KEY = "bench-key-" + "0" * 32
+WEBHOOK_KEY = "whsec_" + "c2VjcmV0" * 4
 CHANNEL = "public.bench"
+FLUSH_US = 1_000
 PEERS = ("starlette", "aiohttp-sse", "better-sse", "nchan")
 EVENT = (
     f'{{"channel":"{CHANNEL}","type":"tick","data":{{"t":@T@,"seq":@N@,"kind":"price",'
@@ -86,6 +88,7 @@ class World:
         self.options = options
         self._stack = ExitStack()
         self._postgres: EmbeddedPostgres | None = None
+        self._slow: EmbeddedPostgres | None = None
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -110,14 +113,33 @@ class World:
     def postgres(self) -> EmbeddedPostgres:
         """The run's own Postgres; it runs where it finds room."""
         if self._postgres is None:
-            os.sched_setaffinity(0, ALL_CORES)
-            try:
-                self._postgres = EmbeddedPostgres(self.folder / "data")
-                self._stack.callback(self._postgres.stop)
-                self._postgres.start()
-            finally:
-                os.sched_setaffinity(0, ALL_CORES if LOAD is None else {LOAD})
+            self._postgres = self._started("data", {})
         return self._postgres
+
+    @property
+    def slow(self) -> EmbeddedPostgres:
+        """Another one, on a disk that flushes in `FLUSH_US`, as a cloud's does.
+
+        Raises:
+            NotInstalledError: there is no C compiler.
+        """
+        if self._slow is None:
+            library = self.folder / "slowsync.so"
+            source = ROOT / "scripts" / "slowsync.c"
+            peers.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"])
+            env = {"LD_PRELOAD": str(library), "SLOWSYNC_US": str(FLUSH_US)}
+            self._slow = self._started("slow", env)
+        return self._slow
+
+    def _started(self, folder: str, env: Mapping[str, str]) -> EmbeddedPostgres:
+        os.sched_setaffinity(0, ALL_CORES)
+        try:
+            postgres = EmbeddedPostgres(self.folder / folder, env=env)
+            self._stack.callback(postgres.stop)
+            postgres.start()
+        finally:
+            os.sched_setaffinity(0, ALL_CORES if LOAD is None else {LOAD})
+        return postgres
 
     def run(self, load: Load) -> Run:
         """Run the load generator.
@@ -129,8 +151,11 @@ class World:
         return load.run(peers.compiled("sseload"), LOAD)
 
     @contextmanager
-    def serve(self, name: str, **settings: str) -> Iterator[Target]:
-        """A fresh server of that name for as long as the context lasts.
+    def serve(
+        self, name: str, on: EmbeddedPostgres | None = None, /, **settings: str
+    ) -> Iterator[Target]:
+        """A fresh server of that name for as long as the context lasts. `on`: its Postgres, if it
+        has one; default: `postgres`.
 
         Raises:
             NotInstalledError, StartError: there is none.
@@ -143,7 +168,7 @@ class World:
         if make is not None:
             target = Target(make(port, folder), "/sse?channel=c", "/pub?channel=c")
         else:
-            target = self._tailrace(port, folder, settings)
+            target = self._tailrace(_TAILRACE[name], port, folder, on or self.postgres, settings)
         try:
             target.process.ready()
             yield target
@@ -151,8 +176,14 @@ class World:
             target.process.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _tailrace(self, port: int, folder: Path, settings: dict[str, str]) -> Target:
-        postgres = self.postgres
+    def _tailrace(
+        self,
+        program: Sequence[str],
+        port: int,
+        folder: Path,
+        postgres: EmbeddedPostgres,
+        settings: dict[str, str],
+    ) -> Target:
         env = _plain() | {
             "DATABASE_URL": postgres.url,
             "TAILRACE_DATA": str(folder / "data"),
@@ -162,7 +193,7 @@ class World:
             "TAILRACE_ACCESS_LOG": "on" if self.options.access_log else "off",
             **settings,
         }
-        argv = [sys.executable, "-m", "server", "serve", "--port", str(port), "--no-demo"]
+        argv = [sys.executable, "-m", *program, "serve", "--port", str(port), "--no-demo"]
         running = Process("tailrace", argv, port, log=folder / "log", env=env, cwd=ROOT)
         pid = postgres.pid
         return Target(
@@ -189,8 +220,9 @@ def _c(mode: str, port: int, folder: Path) -> Process:
     return _started(f"c-{mode}", [str(peers.compiled("cfloor")), str(port), mode], port, folder)
 
 
-def _own(script: str, port: int, folder: Path) -> Process:
-    return _started(script, [sys.executable, str(SOURCE / f"{script}.py"), str(port)], port, folder)
+def _own(script: str, port: int, folder: Path, *more: str) -> Process:
+    argv = [sys.executable, str(SOURCE / f"{script}.py"), str(port), *more]
+    return _started(script, argv, port, folder)
 
 
 def _peer(name: str, script: str, port: int, folder: Path) -> Process:
@@ -218,8 +250,17 @@ _MAKE = {
     "c-batch": lambda port, folder: _c("batch", port, folder),
     "engine": lambda port, folder: _own("engine", port, folder),
     "bare": lambda port, folder: _own("bare", port, folder),
+    "bare-webhooks": lambda port, folder: _own("bare_webhooks", port, folder),
+    "bare-webhooks-verified": lambda port, folder: _own("bare_webhooks", port, folder, WEBHOOK_KEY),
     "starlette": lambda port, folder: _peer("starlette", "starlette_app.py", port, folder),
     "aiohttp-sse": lambda port, folder: _peer("aiohttp-sse", "aiohttp_sse_app.py", port, folder),
     "better-sse": _better_sse,
     "nchan": _nchan,
 }
+
+_TAILRACE = {
+    "tailrace": ["server"],
+    "tailrace-pool": ["scripts.benchmark.singly", "pool"],
+    "tailrace-queue": ["scripts.benchmark.singly", "queue"],
+}
+"""The modules that are run: the server, and it with one transaction for each webhook."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Connection = asyncpg.Connection[asyncpg.Record]
     Pool = asyncpg.Pool[asyncpg.Record]
+    Either = Connection | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    """A connection, of the pool or not."""
 
 APPLICATION = "tailrace"
 CONNECT_TIMEOUT = 10.0

@@ -14,8 +14,8 @@ from pydantic import Field
 from server.keys import POOL
 from server.openapi.fields import Email, Input, Line, Text
 from server.openapi.route import Route, route
+from server.openapi.shapes import Success
 from server.resources.mail import MAILER
-from server.resources.shapes import Success
 
 _STORE = "INSERT INTO public.contacts (name, email, message) VALUES ($1, $2, $3)"
 

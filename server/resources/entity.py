@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from server.errors import PRECONDITION, ApiError
 from server.openapi.route import JSON, NO_STORE
-from server.resources.shapes import POSITION
+from server.openapi.shapes import POSITION
 
 REVALIDATE = {"Cache-Control": "no-cache"}
 """It may be kept, but is asked for again with its tag."""

@@ -21,8 +21,8 @@ from server.keys import POOL
 from server.openapi.access import SIGNED_IN, scope
 from server.openapi.fields import Input, Key, Line, Moment, Output, ServerSentEvent, Text
 from server.openapi.route import Route, answer, route
+from server.openapi.shapes import POSITION, Flag, Id, Paged, RowPath, Success, cut
 from server.resources import notifications_sql as sql
-from server.resources.shapes import POSITION, Flag, Id, Paged, RowPath, Success, cut
 from server.stream import wire
 from server.stream.handlers import refuse, turned_away
 from server.stream.service import SERVICE

@@ -20,8 +20,8 @@ from server.keys import POOL
 from server.openapi.access import SIGNED_IN
 from server.openapi.fields import Input, Key, Line, Moment, Output, Text
 from server.openapi.route import Route, answer, route
+from server.openapi.shapes import POSITION, Id, Paged, RowPath, Success, cut, optional, split
 from server.resources.entity import require_match, tagged, unless_known
-from server.resources.shapes import POSITION, Id, Paged, RowPath, Success, cut, optional, split
 
 PATH = "/api/posts"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets as random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -12,13 +14,18 @@ from server.openapi.route import add
 from server.settings import Settings
 from server.stream.service import SERVICE
 from server.tasks import Tasks
-from server.webhooks import events
-from server.webhooks.doors import door
+from server.webhooks import delivery_routes, events, source_routes
+from server.webhooks.doors import deliver_source, door
 from server.webhooks.intake import INTAKE, Intake
-from server.webhooks.providers import PROVIDERS, Provider
+from server.webhooks.providers import PROVIDERS, Provider, dodo
+from server.webhooks.retention import Retention
+from server.webhooks.sealing import Sealer
 from server.webhooks.signatures import split_secrets
+from server.webhooks.sources import SOURCES, Sources
+from server.webhooks.waking import Watch
+from server.webhooks.worker import WORKER, Worker
 
-__all__ = ["add_routes", "events", "secrets_of"]
+__all__ = ["add_routes", "events", "providers_of", "secrets_of"]
 
 
 def add_routes(app: web.Application) -> None:
@@ -28,8 +35,18 @@ def add_routes(app: web.Application) -> None:
         StartError: a secret that can't be used.
     """
     app.cleanup_ctx.append(_live)
-    for provider in PROVIDERS:
+    for provider in providers_of(app[SETTINGS]):
         add(app, door(provider, secrets_of(provider, app[SETTINGS])))
+    delivery_routes.add_routes(app)
+    add(app, *source_routes.ROUTES)
+    add(app, deliver_source)  # the last: its path is any name
+
+
+def providers_of(settings: Settings) -> Sequence[Provider]:
+    """The built-in providers, with the forms of signature that the settings let in."""
+    if settings.dodo_text_form == "on":
+        return PROVIDERS
+    return [replace(it, scheme=dodo.STANDARD) if it is dodo.DODO else it for it in PROVIDERS]
 
 
 def secrets_of(provider: Provider, settings: Settings) -> Sequence[str]:
@@ -53,10 +70,32 @@ def secrets_of(provider: Provider, settings: Settings) -> Sequence[str]:
 
 
 async def _live(app: web.Application) -> AsyncIterator[None]:
-    intake = app[INTAKE] = Intake(app[POOL], app[SERVICE].log.stamper.wake)
+    settings, pool, service = app[SETTINGS], app[POOL], app[SERVICE]
+    stamped = service.log.stamper.wake
+    worker = app[WORKER] = Worker(pool, stamped, settings.webhook_workers)
+
+    def stored() -> None:
+        stamped()
+        worker.wake()
+
+    intake = app[INTAKE] = Intake(pool, stored)
+    # The start always has a secret; without one, sources are good until this process ends.
+    sealer = Sealer(settings.secret or random.token_urlsafe(32))
+    sources = app[SOURCES] = Sources(pool, sealer)
     tasks = Tasks()
     tasks.spawn("webhook intake", intake.run)
+    if worker.number:
+        watch = Watch(service.pubsub, worker.wake)
+        for number in range(worker.number):
+            tasks.spawn(f"webhook worker {number}", worker.run)
+        retention = Retention(
+            pool, payloads=settings.webhook_retain_payloads, deliveries=settings.webhook_retain
+        )
+        tasks.spawn("webhook retention", retention.run)
     try:
         yield
     finally:
         await tasks.stop()
+        await sources.stop()
+        if worker.number:
+            service.pubsub.leave(watch)

@@ -20,7 +20,7 @@ from server.errors import (
     UNAVAILABLE,
     ApiError,
 )
-from server.openapi.fields import Output
+from server.openapi.fields import Input, Output
 from server.openapi.reading import read_body
 from server.openapi.route import Route, route
 from server.webhooks.deliveries import Delivery
@@ -28,8 +28,12 @@ from server.webhooks.envelope import BodyError
 from server.webhooks.intake import INTAKE, Intake
 from server.webhooks.providers import Provider
 from server.webhooks.signatures import BadSignatureError, NoSignatureError, plain
+from server.webhooks.sources import ADDRESSES, SOURCES
 
 log = logging.getLogger(__name__)
+
+# Made once: json.dumps makes an encoder for each call that differs from its defaults.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 MAX_BODY = 1024 * 1024
 """Bytes of a delivery's body."""
@@ -37,6 +41,9 @@ MAX_HEADERS = 16 * 1024
 """Characters of headers that are kept of a delivery."""
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 """Not kept: they are meant for us, or for a proxy, not for whoever looks at a delivery."""
+
+CLOSED = {"Retry-After": "60"}
+"""Until an operator has done something."""
 
 
 class Received(Output):
@@ -70,6 +77,34 @@ def door(provider: Provider, secrets: Sequence[str]) -> Route:
         max_body=MAX_BODY,
         body=Payload,
     )(deliver)
+
+
+class DoorPath(Input):
+    """Whose door."""
+
+    source: str = Field(max_length=200, examples=["acme"])
+
+
+@route(
+    "POST",
+    # Not where the API is: there a POST is 405, or the API's own.
+    f"/api/webhooks/{{source:(?!(?:{'|'.join(ADDRESSES)})$)[^/]+}}",
+    summary="Webhooks of a source of your own",
+    tag="Webhooks",
+    answers={200: Received},
+    errors=(NO_SIGNATURE, BAD_SIGNATURE, NOT_FOUND, UNAVAILABLE),
+    max_body=MAX_BODY,
+    body=Payload,
+)
+async def deliver_source(request: web.Request, path: DoorPath) -> Received:
+    """Answers after the commit. Repeat on 408, 429 and 5xx, with the same id."""
+    source = await request.app[SOURCES].find(path.source)
+    if source is None:
+        raise ApiError(NOT_FOUND, "there is no such source")
+    now = time.time()
+    if (fault := source.fault(now)) is not None or source.provider is None:
+        raise ApiError(UNAVAILABLE, f"this door is closed: {fault}", headers=CLOSED)
+    return await receive(request, source.provider, source.keys(now))
 
 
 async def receive(request: web.Request, provider: Provider, secrets: Sequence[str]) -> Received:
@@ -127,5 +162,6 @@ def kept(headers: Mapping[str, str]) -> str:
         if name not in SECRET_HEADERS and size <= MAX_HEADERS:
             # aiohttp hands bytes that are no UTF-8 on as surrogates, which Postgres has no place
             # for; nor has it one for NUL.
-            found[name] = value.encode(errors="replace").decode().replace("\0", "")
-    return json.dumps(found, ensure_ascii=False)
+            clean = value if value.isascii() else value.encode(errors="replace").decode()
+            found[name] = clean.replace("\0", "")
+    return _encode(found)

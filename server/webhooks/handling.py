@@ -19,6 +19,8 @@ class Event(NamedTuple):
     delivery: str
     """The delivery's id."""
     source: str
+    id: str
+    """The provider's id of it, or its body's hash: the same for every attempt to deliver it."""
     type: str
     key: str | None
     at: datetime
@@ -32,6 +34,8 @@ class Outcome(NamedTuple):
 
     state: Literal["done", "unhandled", "unmatched"]
     reason: str | None = None
+    waits_for: str | None = None
+    """The payment with which it will be done after all."""
 
 
 DONE = Outcome("done")
@@ -42,9 +46,9 @@ def unhandled(reason: str) -> Outcome:
     return Outcome("unhandled", reason)
 
 
-def unmatched(reason: str) -> Outcome:
+def unmatched(reason: str, waits_for: str | None = None) -> Outcome:
     """It is about money, and nobody here is meant: an operator has to see it."""
-    return Outcome("unmatched", reason)
+    return Outcome("unmatched", reason, waits_for)
 
 
 class Effects(Protocol):

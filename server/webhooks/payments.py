@@ -13,6 +13,9 @@ MAX_CREDITS = 1_000_000_000
 """Credits of one payment; more is a mistake, and is shown instead of given."""
 MAX_AMOUNT = 2**53
 
+ENDED = frozenset({"canceled", "cancelled", "expired", "failed", "incomplete_expired"})
+"""States of a subscription, in the providers' words, that nothing follows."""
+
 _DIGITS = re.compile(r"[0-9]{1,10}", re.ASCII)
 _USER = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 
@@ -20,7 +23,8 @@ _USER = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 class Credit(NamedTuple):
     """A payment that gives credits. Several events may tell of one payment: it counts once."""
 
-    user_id: str
+    user_id: str | None
+    """`None`: it promises credits, and says to nobody."""
     credits: int
     payment: str | None
     """The provider's id of the payment; the source text's form has none."""

@@ -65,6 +65,10 @@ REFUSING = {
     "createKey": "takes a time that is still to come",
     "createNotification": "takes the id of a user",
     "deliverGithub": "takes what is signed",
+    "deliverSource": "takes what is signed",
+    "createSource": "takes a secret and a template that fit the scheme",
+    "changeSource": "takes a template that fits the scheme",
+    "addSecret": "takes a secret that fits the scheme",
 }
 """Operations that answer 400 to what is right by its schema, as they also look at what is there."""
 CONFIG += "".join(
@@ -72,7 +76,7 @@ CONFIG += "".join(
 [[operations]]  # {why}
 include-operation-id = "{name}"
 [operations.checks.positive_data_acceptance]
-expected-statuses = ["2xx", "400", "401", "403", "429"]
+expected-statuses = ["2xx", "400", "401", "403", "404", "409", "429"]
 """
     for name, why in REFUSING.items()
 )

@@ -33,6 +33,9 @@ _BAD = re.compile(r"^.* (?:ERROR|CRITICAL) .*$|^.*\d: \w*Warning: .*$", re.MULTI
 class Server:
     """One `python -m server serve`; it dies with this process."""
 
+    PLANTED = "tests.oracle.planted"
+    """The module that starts it with a bug."""
+
     def __init__(
         self, name: str, place: Path, url: str, settings: Mapping[str, str], bug: str | None = None
     ) -> None:
@@ -62,9 +65,8 @@ class Server:
 
     def spawn(self) -> None:
         """Begin a start, on the port that it had before."""
-        module = ["server"] if self._bug is None else ["tests.oracle.planted", self._bug]
-        arguments = ["serve", "--port", str(self.port), "--no-demo"]
-        argv = [sys.executable, "-m", *module, *arguments]
+        module = ["server"] if self._bug is None else [self.PLANTED, self._bug]
+        argv = [sys.executable, "-m", *module, *self._arguments()]
         self.starts += 1
         with self._log.open("ab") as output:
             if DEATH_SIGNAL:
@@ -125,6 +127,9 @@ class Server:
             yield Violation("server", self.name, "it ended by itself")
         for match in _BAD.finditer(self._log.read_text()):
             yield Violation("server", self.name, match[0])
+
+    def _arguments(self) -> list[str]:
+        return ["serve", "--port", str(self.port), "--no-demo"]
 
     def _addresses(self) -> list[str]:
         return _ADDRESS.findall(self._log.read_text())

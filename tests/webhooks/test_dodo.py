@@ -81,7 +81,7 @@ def test_beside_the_metadata_credits_are_a_number_alone(value: object) -> None:
 
 @pytest.mark.parametrize("user", ["", "a b", "é", "x" * 101, "a\0", None, True, -1, ["u"]])
 def test_what_can_be_no_users_id_matches_nobody(user: object) -> None:
-    assert credits_of({"customerId": user, "credits": 1}) is None
+    assert credits_of({"customerId": user, "credits": 1}) == Credit(None, 1, None, None)
 
 
 @pytest.mark.parametrize(

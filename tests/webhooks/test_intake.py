@@ -33,6 +33,7 @@ DODO_KEY = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 STRIPE_KEY = "whsec_stripe_0123456789"
 GITHUB_KEY = "It's a Secret to Everybody"
 SECRETS: dict[str, Any] = {
+    "webhook_workers": 0,
     "dodo_payments_webhook_key": DODO_KEY,
     "stripe_webhook_secret": STRIPE_KEY,
     "github_webhook_secret": GITHUB_KEY,

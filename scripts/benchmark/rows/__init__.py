@@ -16,6 +16,7 @@ from scripts.benchmark.rows import (
     sigterm,
     stalled,
     storm,
+    webhooks,
 )
 from scripts.benchmark.world import World
 
@@ -38,4 +39,5 @@ ROWS = {
     "replay": Row("Replay to one client", 2, replay.run),
     "stalled": Row("Stalled clients", 7, stalled.run),
     "sigterm": Row("SIGTERM with streams open", 1, sigterm.run),
+    "webhooks": Row("Webhook intake", 8, webhooks.run),
 }

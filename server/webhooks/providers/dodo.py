@@ -30,6 +30,7 @@ from server.webhooks.envelope import (
     text_or_none,
     type_name,
 )
+from server.webhooks.handling import Effects, Event, Outcome
 from server.webhooks.payments import Credit, Refund, Subscription, credits_in
 from server.webhooks.providers.provider import Headers, Provider
 from server.webhooks.samples import dodo as samples
@@ -71,14 +72,14 @@ def read(body: bytes, headers: Headers, signed: Signed) -> Envelope:
 
 
 def credits_of(data: Any) -> Credit | None:
-    """The credits that a `payment.succeeded` gives; `None`: it matches nobody, or no credits."""
+    """The credits that a `payment.succeeded` gives; `None`: none."""
     if member(data, "status") not in (None, "succeeded") or _gives_nothing(data):
         return None
     user = _user(data)
     number = credits_in(member(data, "metadata", "credits"), texts=True)
     if number is None:
         number = credits_in(member(data, "credits"), texts=False)
-    if user is None or number is None:
+    if number is None:
         return None
     payment = text_or_none(member(data, "payment_id"))
     return Credit(user, number, payment, payments.amount(member(data, "total_amount")))
@@ -146,6 +147,18 @@ def _user(data: Any) -> str | None:
     )
 
 
+async def paid(event: Event, effects: Effects) -> Outcome:
+    return await effects.give(credits_of(event.data))
+
+
+async def taken_back(event: Event, effects: Effects) -> Outcome:
+    return await effects.take_back(refund_of(event.data))
+
+
+async def subscribed(event: Event, effects: Effects) -> Outcome:
+    return await effects.keep(subscription_of(event.type, event.data))
+
+
 DODO = Provider(
     name="dodo",
     path="/api/payments/dodo/webhook",
@@ -154,4 +167,10 @@ DODO = Provider(
     read=read,
     types=samples.TYPES,
     sample=samples.sample,
+    handlers={
+        "payment.succeeded": paid,
+        "subscription.*": subscribed,
+        "refund.*": taken_back,
+        **{f"dispute.{state.removeprefix('dispute_')}": taken_back for state in HELD},
+    },
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from server.webhooks.envelope import Envelope
+from server.webhooks.handling import Handler
 from server.webhooks.samples.example import Example
 from server.webhooks.signatures import Scheme, Signed
 
@@ -30,3 +31,14 @@ class Provider:
     """A realistic body; raises ValueError for a type that it doesn't know."""
     headers: Callable[[str], dict[str, str]] = lambda _: {}
     """Headers beside the signature that an event of this type comes with."""
+    handlers: Mapping[str, Handler] = field(default_factory=dict)
+    """What is done with an event, by its type or by `family.*`; any other is kept, and no more."""
+
+    def handler(self, type_: str) -> Handler | None:
+        """The handler of a type: its own, else that of the longest family it belongs to."""
+        found = self.handlers.get(type_)
+        family = type_
+        while found is None and "." in family:
+            family = family.rpartition(".")[0]
+            found = self.handlers.get(f"{family}.*")
+        return found

@@ -30,6 +30,7 @@ from server.webhooks.envelope import (
     text_or_none,
     type_name,
 )
+from server.webhooks.handling import Effects, Event, Outcome
 from server.webhooks.payments import Credit, Refund, Subscription, credits_in
 from server.webhooks.providers.provider import Headers, Provider
 from server.webhooks.samples import stripe as samples
@@ -76,7 +77,7 @@ def read(body: bytes, headers: Headers, signed: Signed) -> Envelope:
 
 
 def credits_of(data: Any) -> Credit | None:
-    """The credits that an event's object gives; `None`: it matches nobody, or gives none."""
+    """The credits that an event's object gives; `None`: none."""
     match member(data, "object"):
         case "checkout.session":
             return _of_session(data)
@@ -114,14 +115,15 @@ def _of_invoice(data: Any) -> Credit | None:
 def _credit(
     data: Any, sources: list[Any], payment: Any, amount: Any, user: Any = None
 ) -> Credit | None:
-    """Credits by the first metadata that promises some; the user from there, too."""
+    """Credits by the first metadata that promises some to somebody, else by the first at all."""
+    found = None
     for source in sources:
         metadata = member(source, "metadata")
         number = credits_in(member(metadata, "credits"), texts=True)
         who = payments.user_id(member(metadata, "user_id"), member(metadata, "userId"), user)
-        if number is not None and who is not None:
-            return Credit(who, number, text_or_none(payment), payments.amount(amount))
-    return None
+        if number is not None and (found is None or found.user_id is None):
+            found = Credit(who, number, text_or_none(payment), payments.amount(amount))
+    return found
 
 
 def subscription_of(type_: str, data: Any) -> Subscription | None:
@@ -181,6 +183,18 @@ def _id(value: Any) -> str | None:
     return first_text(value, member(value, "id"))
 
 
+async def paid(event: Event, effects: Effects) -> Outcome:
+    return await effects.give(credits_of(event.data))
+
+
+async def taken_back(event: Event, effects: Effects) -> Outcome:
+    return await effects.take_back(refund_of(event.data))
+
+
+async def subscribed(event: Event, effects: Effects) -> Outcome:
+    return await effects.keep(subscription_of(event.type, event.data))
+
+
 STRIPE = Provider(
     name="stripe",
     path="/api/payments/stripe/webhook",
@@ -189,4 +203,13 @@ STRIPE = Provider(
     read=read,
     types=samples.TYPES,
     sample=samples.sample,
+    handlers={
+        "checkout.session.completed": paid,
+        "checkout.session.async_payment_succeeded": paid,
+        "payment_intent.succeeded": paid,
+        "invoice.paid": paid,
+        "customer.subscription.*": subscribed,
+        "charge.refunded": taken_back,
+        "charge.dispute.*": taken_back,
+    },
 )

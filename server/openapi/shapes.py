@@ -1,4 +1,4 @@
-"""Shapes that several resources share: plain answers, ids, and pages of a list."""
+"""Shapes that several features share: plain answers, ids, and pages of a list."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Page(NamedTuple):
     rows: list[dict[str, Any]]
     next: str | None
 
-    def headers(self, path: str, **query: str | int) -> dict[str, str]:
+    def headers(self, path: str, **query: str | int | list[str]) -> dict[str, str]:
         """`Stream-Position`, and a `Link` to the following page."""
         headers = {POSITION: self.position}
         if self.next is not None:
@@ -93,11 +93,11 @@ def split(found: asyncpg.Record) -> tuple[str, dict[str, Any]]:
     return row.pop("position"), row
 
 
-def cut(found: Sequence[asyncpg.Record], limit: int) -> Page:
+def cut(found: Sequence[asyncpg.Record], limit: int, *, by: str = "id") -> Page:
     """A page that was read with one row more than it holds, to know whether there are more.
 
     The statement joins the rows to the position, so that an empty page has one too: then there
-    is one record, without an id.
+    is one record, without an id. `by`: the column that orders the list, as text.
     """
     rows: list[dict[str, Any]] = []
     size = 0
@@ -107,4 +107,4 @@ def cut(found: Sequence[asyncpg.Record], limit: int) -> Page:
         rows.append(split(item)[1])
         size += sum(len(value) for value in item if isinstance(value, str))
     more = len(rows) < len(found) and found[0]["id"] is not None
-    return Page(found[0]["position"], rows, rows[-1]["id"] if more else None)
+    return Page(found[0]["position"], rows, rows[-1][by] if more else None)
