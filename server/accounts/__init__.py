@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -15,12 +16,15 @@ from server.auth.attempts import ATTEMPTS, Attempts
 from server.auth.keys import USES, Uses
 from server.auth.passwords import PASSWORDS, Passwords
 from server.auth.tokens import TOKEN_KEY, derive
+from server.db.faults import LOST
 from server.keys import POOL, SETTINGS
 from server.openapi.route import add
 from server.tasks import Tasks
 
 if TYPE_CHECKING:
     from server.db.pool import Pool
+
+log = logging.getLogger(__name__)
 
 SWEEP = 3600.0
 """Seconds between two looks for sessions that have ended by themselves."""
@@ -49,5 +53,8 @@ async def _live(app: web.Application) -> AsyncIterator[None]:
 async def _sweep(pool: Pool) -> None:
     """Forget ended sessions, now and every hour."""
     while True:
-        await stored.delete_expired(pool)
+        try:
+            await stored.delete_expired(pool)
+        except LOST as error:
+            log.warning("ended sessions are kept for now: %r", error)
         await asyncio.sleep(SWEEP)

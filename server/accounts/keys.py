@@ -57,7 +57,7 @@ class NewKey(Input):
     everybody, what it may read."""
 
     name: Name
-    scopes: list[Literal["publish", "read", "notify", "webhooks"]] = Field(
+    scopes: list[Literal["publish", "read", "notify", "webhooks", "uploads"]] = Field(
         min_length=1, max_length=4
     )
     channels: list[Pattern] = Field([], max_length=MAX_CHANNELS)

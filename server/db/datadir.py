@@ -39,7 +39,7 @@ SOCKET_PATH = 107 if sys.platform == "linux" else 103
 LOG_BYTES = 16 * 1024 * 1024
 # Seconds for the last processes of an interrupted first start to end.
 LEFTOVERS = 5.0
-OURS = {"lock", "pg", "place", "secret"}
+OURS = {"lock", "pg", "place", "secret", "spool", "uploads"}
 LOST = "lost+found"
 
 
