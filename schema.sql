@@ -766,7 +766,7 @@ DECLARE
 BEGIN
   FOREACH name IN ARRAY ARRAY['users', 'sessions', 'api_keys', 'notifications', 'posts', 'contacts',
     'webhook_deliveries', 'webhook_sources', 'webhook_secrets', 'payments', 'refunds',
-    'subscriptions']
+    'subscriptions', 'uploads']
   LOOP
     IF to_regclass('public.' || name) IS NOT NULL
       AND coalesce(obj_description(to_regclass('public.' || name), 'pg_class'), '')
@@ -1307,5 +1307,36 @@ CREATE OR REPLACE TRIGGER tailrace_tell_new AFTER INSERT ON public.webhook_deliv
 CREATE OR REPLACE TRIGGER tailrace_tell_changed AFTER UPDATE ON public.webhook_deliveries
   REFERENCING OLD TABLE AS former NEW TABLE AS changed FOR EACH STATEMENT
   EXECUTE FUNCTION tailrace.tell_deliveries();
+
+-- Files. `id` is also their key in the spool and in the store. One that is `receiving` comes in
+-- pieces (tus), reserves its `size`, and is on the disk of `host`; all others are whole. `owner`:
+-- `user:…` or, without a `user_id`, the API key that sent it.
+CREATE TABLE IF NOT EXISTS public.uploads (
+  id         text PRIMARY KEY CHECK (id ~ '^[a-z0-9]{32}$'),
+  owner      text COLLATE "C" NOT NULL,
+  user_id    text REFERENCES public.users ON DELETE CASCADE,
+  policy     text NOT NULL,
+  visibility text NOT NULL CHECK (visibility IN ('public', 'private')),
+  state      text NOT NULL CHECK (state IN ('receiving', 'ready')),
+  name       text NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
+  type       text NOT NULL,  -- what the bytes are; while they come in, what is declared
+  size       bigint NOT NULL CHECK (size >= 0),
+  sha256     text,
+  width      integer,
+  height     integer,
+  host       text,
+  metadata   text,  -- as the tus client gave it, for its HEAD
+  created_at timestamptz NOT NULL DEFAULT now(),
+  ready_at   timestamptz,
+  expires_at timestamptz
+);
+CREATE INDEX IF NOT EXISTS uploads_owner ON public.uploads (owner, created_at DESC, id DESC);
+CREATE INDEX IF NOT EXISTS uploads_user ON public.uploads (user_id);
+CREATE INDEX IF NOT EXISTS uploads_all ON public.uploads (created_at DESC, id DESC);
+CREATE INDEX IF NOT EXISTS uploads_expiring ON public.uploads (expires_at)
+  WHERE expires_at IS NOT NULL;
+COMMENT ON TABLE public.uploads IS 'tailrace: files';
+SELECT tailrace.watch('public.uploads', channel => 'user.{user_id}.uploads', columns =>
+  '{id,user_id,policy,visibility,state,name,type,size,sha256,width,height,created_at,ready_at,expires_at}');
 
 INSERT INTO tailrace.schema_version (version) VALUES (5) ON CONFLICT DO NOTHING;

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from server import __version__, accounts, webhooks
+from server import __version__, accounts, uploads, webhooks
 from server.auth.identify import identify
 from server.dashboard import page
 from server.db.pool import Database, create_pool
@@ -86,6 +86,7 @@ def _add_routes(app: web.Application) -> None:
     add(app, *introspection.ROUTES)
     accounts.add_routes(app)
     webhooks.add_routes(app)
+    uploads.add_routes(app)
     for routes in RESOURCES:
         add(app, *routes)
     page.add_routes(app, _describe)

@@ -28,17 +28,21 @@ UNAUTHORIZED = Kind("unauthorized", 401, "Unauthorized")
 FORBIDDEN = Kind("forbidden", 403, "Forbidden")
 NO_SIGNATURE = Kind("no-signature", 400, "No signature")
 BAD_SIGNATURE = Kind("invalid-signature", 401, "Invalid signature")
+NO_FILE = Kind("no-file", 400, "No file provided")
+BAD_TYPE = Kind("invalid-file-type", 400, "Invalid file type")
 NOT_FOUND = Kind("not-found", 404, "Not found")
 CONFLICT = Kind("conflict", 409, "Conflict")
 PRECONDITION = Kind("precondition-failed", 412, "Precondition failed")
 METHOD = Kind("method-not-allowed", 405, "Method not allowed")
 TIMEOUT = Kind("timeout", 408, "Request timeout")
 TOO_LARGE = Kind("too-large", 413, "Payload too large")
+FILE_TOO_LARGE = Kind("file-too-large", 413, "File too large")
 MEDIA_TYPE = Kind("unsupported-media-type", 415, "Unsupported media type")
 UNPROCESSABLE = Kind("unprocessable", 422, "Unprocessable entity")
 RATE = Kind("rate", 429, "Too many requests")
 INTERNAL = Kind("internal", 500, "Internal server error")
 UNAVAILABLE = Kind("unavailable", 503, "Service unavailable")
+STORAGE = Kind("insufficient-storage", 507, "Insufficient storage")
 
 TABLE: dict[int, Kind] = {
     kind.status: kind
@@ -57,6 +61,7 @@ TABLE: dict[int, Kind] = {
         RATE,
         INTERNAL,
         UNAVAILABLE,
+        STORAGE,
     )
 }
 

@@ -125,6 +125,15 @@ class Settings(BaseSettings):
     webhook_retain: int = Field(180 * DAY, alias="TAILRACE_WEBHOOK_RETAIN", ge=60)
     """Seconds after which a delivery is removed, unless it is pending; its id may come anew."""
 
+    upload_quota: int = Field(5 * 1024 * MIB, alias="TAILRACE_UPLOAD_QUOTA", ge=0)
+    """Bytes of files that one user, or API key, may have."""
+    uploads_per_user: int = Field(8, alias="TAILRACE_UPLOADS_PER_USER", ge=1)
+    """Files that one user, or API key, may send at the same time to one process."""
+    upload_stall: float = Field(30.0, alias="TAILRACE_UPLOAD_STALL", gt=0)
+    """Seconds without a byte after which an upload is given up."""
+    upload_expires: int = Field(DAY, alias="TAILRACE_UPLOAD_EXPIRES", ge=60)
+    """Seconds that an upload in pieces (tus) has, from its creation on."""
+
     retain_seconds: int = Field(7 * DAY, alias="TAILRACE_RETAIN_SECONDS", ge=60)
     """Events older than this are pruned."""
     retain_bytes: int = Field(8 * 1024 * MIB, alias="TAILRACE_RETAIN_BYTES", ge=MIB)

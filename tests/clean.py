@@ -28,7 +28,7 @@ RESET = """
           AND NOT relispartition AND relname NOT IN
             ('users', 'sessions', 'api_keys', 'notifications', 'posts', 'contacts',
               'webhook_deliveries', 'webhook_sources', 'webhook_secrets', 'payments', 'refunds',
-              'subscriptions')
+              'subscriptions', 'uploads')
       LOOP
         EXECUTE format('DROP %s IF EXISTS %s CASCADE',
           CASE item.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, item.name);

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -273,9 +276,10 @@ async def served(
     database: Database, *, demo: bool = False, **settings: Any
 ) -> AsyncIterator[Served]:
     """Run the application on `database`; `settings` are fields of `Settings`."""
+    directory = Path(tempfile.mkdtemp(prefix="tailrace-served-"))
     given = {
         "api_key": KEY, "pool_size": 4, "partition_size": 100_000,
-        "secret": "s" * 32, "access_log": "off",
+        "secret": "s" * 32, "access_log": "off", "data": directory,
     } | settings  # fmt: skip
     app = composition.build(load(**given), database, demo=demo)
     # As server/run.py does.
@@ -296,3 +300,4 @@ async def served(
         for stream in running.streams:
             stream.abort()
         await runner.cleanup()
+        shutil.rmtree(directory)

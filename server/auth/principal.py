@@ -41,9 +41,9 @@ class Principal:
         return self.kind == "user" and self.role == "admin"
 
 
-SCOPES = frozenset({"publish", "read", "notify", "webhooks"})
-"""What an API key may be allowed: to publish events, read channels, notify users, and administer
-webhook sources."""
+SCOPES = frozenset({"publish", "read", "notify", "webhooks", "uploads"})
+"""What an API key may be allowed: to publish events, read channels, notify users, administer
+webhooks, and upload files of its own."""
 ANONYMOUS = Principal()
 BOOTSTRAP = Principal(
     kind="key", name="bootstrap", key_id="bootstrap", patterns=(">",), scopes=SCOPES

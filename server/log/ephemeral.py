@@ -50,7 +50,15 @@ class Ephemeral:
         Raises:
             ValueError: the event alone is larger than a notification (7,000 bytes).
         """
-        self._queue(self._waiting, body_of(channel, type_, data, key))
+        self.post(body_of(channel, type_, data, key))
+
+    def post(self, body: str) -> None:
+        """Announce an event of the catalog, as its `body()` is.
+
+        Raises:
+            ValueError: as `send`.
+        """
+        self._queue(self._waiting, body)
 
     def control(self, message: dict[str, Any]) -> None:
         """Tell all processes, this one included, to do something idempotent.

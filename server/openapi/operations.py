@@ -11,7 +11,7 @@ from typing import Any
 from server.errors import PRECONDITION
 from server.openapi import headers
 from server.openapi.problems import PROBLEM_JSON, errors_of, limited
-from server.openapi.route import JSON, Route
+from server.openapi.route import Route
 from server.openapi.schemas import Schemas
 
 Operation = dict[str, Any]
@@ -31,7 +31,7 @@ def operation(route: Route, name: str, schemas: Schemas) -> Operation:
         "security": security(route),
     }
     if (body := route.models.get("body")) is not None:
-        content = {JSON: {"schema": schemas.of(body, "validation")}}
+        content = {route.consumes: {"schema": schemas.of(body, "validation")}}
         made["requestBody"] = {"required": True, "content": content}
     return {key: value for key, value in made.items() if value != [] or key == "security"}
 

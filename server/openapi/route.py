@@ -39,8 +39,9 @@ class Route:
 
     `answers`: the model of each status it may answer with (`None`: no body). `rate`: the name of
     its policy (server/guard/rates.py). `headers`: those of its own that a good answer has.
-    `media`: the content type of what it answers. `raw`: the handler does everything by itself,
-    and the rest is there for the document. `unread`: the models of what it reads by itself.
+    `media`: the content type of what it answers, `consumes` of its body. `raw`: the handler does
+    everything by itself, and the rest is there for the document. `unread`: the models of what it
+    reads by itself.
     """
 
     method: str
@@ -58,6 +59,7 @@ class Route:
     raw: bool
     models: Mapping[str, type[BaseModel]] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
+    consumes: str = JSON
     takes: frozenset[str] = frozenset()
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
@@ -106,11 +108,12 @@ def route(
     media: str = JSON,
     raw: Mapping[str, type[BaseModel]] | None = None,
     body: type[BaseModel] | None = None,
+    consumes: str = JSON,
 ) -> Callable[[Handler], Route]:
     """Declare a handler's route; see the module.
 
     `raw`: the models of a handler that does everything by itself; `body`: that of one that reads
-    its body by itself.
+    its body by itself, of the media type `consumes`.
     """
 
     def declare(handler: Handler) -> Route:
@@ -142,6 +145,7 @@ def route(
             raw=raw is not None,
             models=models,
             unread=frozenset(() if body is None else ("body",)),
+            consumes=consumes,
             takes=takes,
         )
 
