@@ -134,6 +134,9 @@ async def _vary(request: web.Request, response: web.StreamResponse) -> None:
     """One origin's answer must not be handed to another by a cache."""
     if not _ours(request):
         return
+    if "Vary" not in response.headers and request.method != "OPTIONS":
+        response.headers["Vary"] = "Origin"
+        return
     names = ",".join(response.headers.getall("Vary", [])).split(",")
     names.append("Origin")
     if request.method == "OPTIONS":

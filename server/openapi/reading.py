@@ -155,6 +155,8 @@ async def read_body(request: web.Request, limit: int = MAX_BODY) -> bytes:
     if limit != MAX_BODY:
         request = request.clone(client_max_size=limit)
     try:
+        if request.content.is_eof():  # it came with the headers: nothing to wait for
+            return await request.read()
         async with asyncio.timeout(BODY_TIMEOUT):
             return await request.read()
     except TimeoutError:

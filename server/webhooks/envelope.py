@@ -55,9 +55,7 @@ def parse(body: bytes) -> Any:
         msg = "the body is not UTF-8"
         raise BodyError(msg) from None
     try:
-        value = json.loads(
-            text.removeprefix("\ufeff"), parse_constant=_no_constant, parse_int=_integer
-        )
+        value = _DECODER.decode(text.removeprefix("\ufeff"))
     except RecursionError:
         raise BodyError(_TOO_DEEP) from None
     except ValueError as error:
@@ -125,6 +123,10 @@ def _no_constant(name: str) -> Any:
 
 def _integer(digits: str) -> int | str:
     return int(digits) if len(digits) <= MAX_DIGITS else digits
+
+
+# Made once: json.loads() makes one each time that it is asked for anything special.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=_integer)
 
 
 def _deep(value: Any) -> bool:
