@@ -1,4 +1,4 @@
--- schema_version: 5
+-- schema_version: 6
 --
 -- Tailrace's side of the database: the event log (schema `tailrace`) and the application's tables
 -- (schema `public`). Idempotent; applied in one transaction by `tailrace migrate`, which reads the
@@ -899,6 +899,22 @@ CREATE TABLE IF NOT EXISTS public.webhook_deliveries (
   waits_for   text COLLATE "C",  -- the payment that an unmatched refund is of
   UNIQUE (source, message_id)
 );
+-- Version 5 had less of it.
+ALTER TABLE public.webhook_deliveries
+  ADD COLUMN IF NOT EXISTS history json NOT NULL DEFAULT '[]',
+  ADD COLUMN IF NOT EXISTS handled_at timestamptz,
+  ADD COLUMN IF NOT EXISTS waits_for text COLLATE "C";
+DO $$
+BEGIN
+  IF EXISTS (SELECT FROM tailrace.schema_version WHERE version = 5)
+    AND NOT EXISTS (SELECT FROM tailrace.schema_version WHERE version >= 6) THEN
+    DROP INDEX IF EXISTS public.webhook_deliveries_due;
+    ALTER TABLE public.webhook_deliveries
+      DROP CONSTRAINT IF EXISTS webhook_deliveries_state_check,
+      ADD CONSTRAINT webhook_deliveries_state_check
+        CHECK (state IN ('pending', 'done', 'unhandled', 'unmatched', 'dead'));
+  END IF;
+END $$;
 -- By source: what a paused one has kept for hours must not be looked through for the others.
 CREATE INDEX IF NOT EXISTS webhook_deliveries_due
   ON public.webhook_deliveries (source, due_at, seq) WHERE state = 'pending';
@@ -1018,7 +1034,8 @@ COMMENT ON TABLE public.subscriptions IS 'tailrace: subscriptions as their provi
 CREATE OR REPLACE FUNCTION tailrace.webhooks_due()
 RETURNS TABLE (source text, ready boolean, wait double precision)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off AS $$
+-- As for take_webhook().
+SET enable_seqscan = off SET enable_sort = off SET enable_bitmapscan = off AS $$
   WITH RECURSIVE found AS (
     (SELECT d.source FROM public.webhook_deliveries d WHERE d.state = 'pending'
      ORDER BY d.source LIMIT 1)
@@ -1028,8 +1045,8 @@ SET enable_seqscan = off AS $$
     FROM found f WHERE f.source IS NOT NULL
   )
   SELECT f.source,
-    EXISTS (SELECT FROM public.webhook_deliveries d WHERE d.source = f.source
-      AND d.state = 'pending' AND d.due_at <= statement_timestamp()),
+    coalesce((SELECT d.due_at FROM public.webhook_deliveries d WHERE d.source = f.source
+      AND d.state = 'pending' ORDER BY d.due_at LIMIT 1) <= statement_timestamp(), false),
     (SELECT extract(epoch FROM d.due_at - statement_timestamp())::float8
      FROM public.webhook_deliveries d WHERE d.source = f.source AND d.state = 'pending'
        AND d.due_at > statement_timestamp() ORDER BY d.due_at LIMIT 1)
@@ -1045,7 +1062,8 @@ CREATE OR REPLACE FUNCTION tailrace.take_webhook(wanted text, following text DEF
 RETURNS SETOF public.webhook_deliveries
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 -- Along the indexes, from the first on, whatever the statistics say: it stops at the first that is
--- free, and what waits behind a key is not to be sorted each time.
+-- free, and what waits behind a key is not to be sorted each time. Mostly they say that nothing is
+-- pending, and then any index of what is pending seems as good as another.
 SET enable_seqscan = off SET enable_sort = off SET enable_bitmapscan = off
 SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
@@ -1060,7 +1078,8 @@ BEGIN
   IF following IS NOT NULL THEN
     RETURN QUERY
     SELECT d.* FROM public.webhook_deliveries d
-    WHERE d.state = 'pending' AND d.due_at <= statement_timestamp()
+    -- Not as those indexes have it: by its id.
+    WHERE d.state || '' = 'pending' AND d.due_at <= statement_timestamp()
       AND d.id = (SELECT e.id FROM public.webhook_deliveries e
         WHERE e.source = wanted COLLATE "C" AND e.key = following AND e.state = 'pending'
         ORDER BY e.seq LIMIT 1)
@@ -1071,8 +1090,9 @@ BEGIN
   SELECT d.* FROM public.webhook_deliveries d
   WHERE d.source = wanted COLLATE "C" AND d.state = 'pending'
     AND d.due_at <= statement_timestamp()
-    AND NOT EXISTS (SELECT FROM public.webhook_deliveries e
-      WHERE e.source = d.source AND e.key = d.key AND e.state = 'pending' AND e.seq < d.seq)
+    -- Not as a join, which would look through the source for each.
+    AND (d.key IS NULL OR d.seq = (SELECT e.seq FROM public.webhook_deliveries e
+      WHERE e.source = d.source AND e.key = d.key AND e.state = 'pending' ORDER BY e.seq LIMIT 1))
   ORDER BY d.due_at, d.seq LIMIT 1 FOR UPDATE OF d SKIP LOCKED;
 END
 $$;
@@ -1160,7 +1180,7 @@ REVOKE EXECUTE ON FUNCTION tailrace.give_credits(text, text, text, bigint, bigin
 
 -- Take back what a refund or dispute holds of a payment. Whether the payment is there. Events of
 -- one moment, as providers count in seconds, may come in either order: the one that holds more
--- stays.
+-- stays, but a dispute that is over stays over.
 CREATE OR REPLACE FUNCTION tailrace.take_back(
   in_source text, refund text, of_payment text, is_dispute boolean, is_held boolean, sum bigint,
   at timestamptz, by_delivery text
@@ -1173,16 +1193,18 @@ BEGIN
   VALUES (in_source, refund, of_payment, is_dispute, is_held, sum, at, by_delivery)
   ON CONFLICT (source, id) DO UPDATE SET held = excluded.held, amount = excluded.amount,
     event_at = excluded.event_at, delivery = excluded.delivery, updated_at = now()
-  WHERE excluded.event_at > r.event_at OR excluded.event_at = r.event_at AND (NOT r.held
-    OR excluded.held AND coalesce(excluded.amount >= r.amount, excluded.amount IS NULL));
+  WHERE excluded.event_at > r.event_at OR excluded.event_at = r.event_at AND CASE
+    WHEN r.held <> excluded.held THEN excluded.held <> r.dispute
+    ELSE NOT r.held OR coalesce(excluded.amount >= r.amount, excluded.amount IS NULL) END;
   RETURN tailrace.settle_payment(in_source, of_payment);
 END
 $$;
 REVOKE EXECUTE ON FUNCTION
   tailrace.take_back(text, text, text, boolean, boolean, bigint, timestamptz, text) FROM PUBLIC;
 
--- Keep a subscription as it stands at the event's time, unless a newer event told of it. An ended
--- one stays so against what was told of the same moment.
+-- Keep a subscription as it stands at the event's time, unless a newer event told of it. Of events
+-- of one moment, as providers count in seconds and send in no order, what has ended stays so, and
+-- what begins (Stripe's and Dodo's word for it) comes before all else.
 CREATE OR REPLACE FUNCTION tailrace.keep_subscription(
   in_source text, subscription text, customer text, who text, status text, product text,
   period_end timestamptz, cancel_at_end boolean, at timestamptz, by_delivery text, ended text[]
@@ -1209,6 +1231,7 @@ BEGIN
     delivery = excluded.delivery, updated_at = now()
   WHERE excluded.event_at > s.event_at
     OR excluded.event_at = s.event_at AND NOT s.status = ANY (ended)
+      AND (excluded.status = s.status OR excluded.status NOT IN ('incomplete', 'pending'))
   RETURNING s.user_id INTO owner;
   IF owner IS NOT NULL AND former IS DISTINCT FROM keep_subscription.status THEN
     PERFORM tailrace.notify_user(owner, left('Subscription ' || keep_subscription.status, 200),
@@ -1339,4 +1362,4 @@ COMMENT ON TABLE public.uploads IS 'tailrace: files';
 SELECT tailrace.watch('public.uploads', channel => 'user.{user_id}.uploads', columns =>
   '{id,user_id,policy,visibility,state,name,type,size,sha256,width,height,created_at,ready_at,expires_at}');
 
-INSERT INTO tailrace.schema_version (version) VALUES (5) ON CONFLICT DO NOTHING;
+INSERT INTO tailrace.schema_version (version) VALUES (6) ON CONFLICT DO NOTHING;

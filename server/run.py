@@ -73,7 +73,9 @@ def work(settings: Settings, handlers: int | None) -> int:
         msg = "a worker needs DATABASE_URL: the server with a Postgres of its own works by itself"
         raise StartError(msg)
     number = handlers or settings.webhook_workers or WORKERS
-    return serve(settings.model_copy(update={"webhook_workers": number}), demo=False, door=False)
+    # Each holds a connection, and one is left for everything else.
+    changed = {"webhook_workers": number, "pool_size": max(settings.pool_size, number + 1)}
+    return serve(settings.model_copy(update=changed), demo=False, door=False)
 
 
 def serve(settings: Settings, *, demo: bool | None = None, door: bool = True) -> int:

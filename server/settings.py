@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     dodo_text_form: Literal["on", "off"] = Field("on", alias="TAILRACE_DODO_TEXT_FORM")
     """Whether Dodo's door takes the source text's `x-dodo-signature`, which has no id and time."""
 
+    dodo_products: Annotated[dict[str, int] | None, NoDecode] = Field(
+        None, alias="TAILRACE_DODO_PRODUCTS"
+    )
+    """Credits of Dodo's products: `pdt_a=100,pdt_b=500`. Metadata then give none."""
+
     data: Path = Field(Path(".tailrace"), alias="TAILRACE_DATA")
     secret: str | None = Field(None, alias="TAILRACE_SECRET", min_length=32)
     api_key: str | None = Field(None, alias="TAILRACE_API_KEY", min_length=32)
@@ -147,6 +152,20 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("dodo_products", mode="before")
+    @classmethod
+    def _products(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        found = {}
+        for part in value.split(","):
+            name, _, number = part.strip().partition("=")
+            if not name or not number.isdecimal() or not 0 < int(number) <= 1_000_000_000:
+                msg = "write product=credits, apart by commas, such as pdt_small=100,pdt_large=500"
+                raise ValueError(msg)
+            found[name] = int(number)
+        return found
 
     @field_validator("cors_origins")
     @classmethod

@@ -6,20 +6,25 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from server.db.embedded import EmbeddedPostgres
 from server.db.migrate import migrate
 from server.db.pool import Database
 from server.settings import Settings
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 TEMPLATE = "tailrace_template"
 # Tests may crash Postgres, never the machine; two-phase commit has tests of its own.
@@ -27,6 +32,31 @@ OPTIONS = {"fsync": "off", "max_prepared_transactions": "10"}
 
 # A Postgres takes 40 MB; some tests have several.
 MEMORY = 4 * 1024**3
+
+CHROMIUM = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-sync",
+    "--no-first-run",
+    "--mute-audio",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep bytecode in pytest's cache, where none may be kept beside the sources.
+
+    Without any, each worker and each process that a test starts compiles all that it imports.
+    """
+    if sys.dont_write_bytecode and hasattr(config, "cache"):
+        sys.dont_write_bytecode = False
+        sys.pycache_prefix = str(config.cache.mkdir("bytecode"))
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def absent(what: str) -> NoReturn:
@@ -133,6 +163,17 @@ def chromium() -> str:
         if found := shutil.which(name):
             return found
     absent("Chromium")
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """One Chromium for the session, in whose loop the tests with it run."""
+    from playwright.async_api import async_playwright  # only for who has such a test
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
+        yield browser
+        await browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from server.webhooks import delivery_routes, events, source_routes
 from server.webhooks.doors import deliver_source, door
 from server.webhooks.intake import INTAKE, Intake
 from server.webhooks.providers import PROVIDERS, Provider, dodo
+from server.webhooks.providers.dodo import DODO
 from server.webhooks.retention import Retention
 from server.webhooks.sealing import Sealer
 from server.webhooks.signatures import split_secrets
@@ -43,10 +44,11 @@ def add_routes(app: web.Application) -> None:
 
 
 def providers_of(settings: Settings) -> Sequence[Provider]:
-    """The built-in providers, with the forms of signature that the settings let in."""
-    if settings.dodo_text_form == "on":
-        return PROVIDERS
-    return [replace(it, scheme=dodo.STANDARD) if it is dodo.DODO else it for it in PROVIDERS]
+    """The built-in providers as the settings have them: what signs, and what gives credits."""
+    scheme = DODO.scheme if settings.dodo_text_form == "on" else dodo.STANDARD
+    handlers = {**DODO.handlers, "payment.succeeded": dodo.paid(settings.dodo_products)}
+    own = replace(DODO, scheme=scheme, handlers=handlers)
+    return [own if it is DODO else it for it in PROVIDERS]
 
 
 def secrets_of(provider: Provider, settings: Settings) -> Sequence[str]:
@@ -72,7 +74,9 @@ def secrets_of(provider: Provider, settings: Settings) -> Sequence[str]:
 async def _live(app: web.Application) -> AsyncIterator[None]:
     settings, pool, service = app[SETTINGS], app[POOL], app[SERVICE]
     stamped = service.log.stamper.wake
-    worker = app[WORKER] = Worker(pool, stamped, settings.webhook_workers)
+    # A handler holds its connection as long as it takes: one is left for whoever delivers or reads.
+    number = min(settings.webhook_workers, settings.pool_size - 1)
+    worker = app[WORKER] = Worker(pool, stamped, number, providers_of(settings))
 
     def stored() -> None:
         stamped()

@@ -59,7 +59,7 @@ def filters(states: Sequence[str], about: str) -> Callable[[F], F]:
 @webhooks.command("list")
 @filters(get_args(State), "In this state; may be given several times.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
-@click.option("--after", type=click.IntRange(1, MAX_ID), help="Go on after this seq.")
+@click.option("--after", type=click.IntRange(1, MAX_ID), help="Only those with a lower seq.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_obj
 def list_(
@@ -76,15 +76,19 @@ def list_(
     before = MAX_ID if after is None else after
 
     async def work(connection: Connection) -> list[asyncpg.Record]:
-        return await sql.find(connection, wanted, after=before, limit=limit, seconds=SECONDS)
+        return await sql.find(connection, wanted, after=before, limit=limit + 1, seconds=SECONDS)
 
     found = [_row(row) for row in run(place, work) if row["id"] is not None]
-    if as_json:
-        for row in found:
-            click.echo(row.model_dump_json())
-        return
-    for line in table([COLUMNS, *(_cells(row) for row in found)]):
+    shown = found[:limit]
+    lines = (
+        [row.model_dump_json() for row in shown]
+        if as_json
+        else table([COLUMNS, *(_cells(row) for row in shown)])
+    )
+    for line in lines:
         click.echo(line)
+    if len(found) > limit:
+        click.echo(f"there are older ones: --after {shown[-1].seq}", err=True)
 
 
 @webhooks.command()

@@ -25,7 +25,7 @@ SECONDS = 25.0
 T = TypeVar("T")
 
 # What a terminal acts upon, or what turns the direction of text.
-_ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 _NO_SCHEMA = (

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from server.webhooks.handling import DONE, Event, Outcome, unhandled, unmatched
-from server.webhooks.payments import ENDED, Credit, Refund, Subscription
+from server.webhooks.payments import ENDED, MAX_CREDITS, Credit, Refund, Subscription
 
 if TYPE_CHECKING:
     from server.db.pool import Either
@@ -17,6 +17,9 @@ _TAKE_BACK = "SELECT tailrace.take_back($1, $2, $3, $4, $5, $6, $7, $8)"
 _KEEP = "SELECT tailrace.keep_subscription($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 _NOTIFY = "SELECT tailrace.notify_user($1, $2, $3)"
 _PUBLISH = "SELECT tailrace.publish($1, $2, $3::jsonb, $4)"
+
+_NOBODY = "it gives credits and names no user"
+_NUMBER = f"the credits that it promises are no whole number from 1 to {MAX_CREDITS:,}"
 
 
 class Applied:
@@ -32,9 +35,9 @@ class Applied:
             return unhandled("it gives no credits")
         # Without an id of its own a payment is as unique as its message.
         payment = credit.payment or f"message:{self._event.id}"
-        if credit.user_id is None:
+        if credit.user_id is None or credit.credits is None:
             counted = await self._connection.fetchval(_COUNTED, self._event.source, payment)
-            return DONE if counted else unmatched("it gives credits and names no user")
+            return DONE if counted else unmatched(_NOBODY if credit.user_id is None else _NUMBER)
         given = await self._connection.fetchval(
             _GIVE,
             self._event.source,

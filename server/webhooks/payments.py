@@ -25,7 +25,8 @@ class Credit(NamedTuple):
 
     user_id: str | None
     """`None`: it promises credits, and says to nobody."""
-    credits: int
+    credits: int | None
+    """`None`: it promises some, and what stands there is no number of credits."""
     payment: str | None
     """The provider's id of the payment; the source text's form has none."""
     amount: int | None
@@ -80,6 +81,11 @@ def credits_in(value: Any, *, texts: bool) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 < value <= MAX_CREDITS else None
+
+
+def promised(*values: Any) -> bool:
+    """Whether one of `values` promises credits, in whatever words."""
+    return any(value not in (None, "", 0, "0") for value in values)
 
 
 def amount(value: Any) -> int | None:

@@ -16,17 +16,16 @@ import click
 
 from server.errors import StartError
 from server.webhooks.console import Place, run, visible
-from server.webhooks.providers import PROVIDERS, Provider, source
+from server.webhooks.providers import Provider, source
 from server.webhooks.samples.example import Example
 from server.webhooks.schemes import Either
 from server.webhooks.signatures import Scheme, is_id, split_secrets
-from server.webhooks.sources import SCHEMES
+from server.webhooks.sources import BUILT_IN, stored_scheme
 
 if TYPE_CHECKING:
     from server.db.pool import Connection
 
 SECONDS = 30.0
-BUILT_IN = {provider.name: provider for provider in PROVIDERS}
 _SCHEME = "SELECT scheme::text FROM public.webhook_sources WHERE name = $1 AND scheme IS NOT NULL"
 
 
@@ -86,7 +85,7 @@ def send(
     if answer.status != 200:
         msg = f"the server did not take the {kind} of {provider}: it answered {answer.status}"
         raise StartError(msg)
-    click.echo(f"delivery {_delivery(answer.body)}")
+    click.echo(f"delivery {visible(_delivery(answer.body))}")
 
 
 def _signed(scheme: Scheme, body: bytes, secret: str, message_id: str) -> dict[str, str]:
@@ -112,14 +111,14 @@ def _own(place: Place, name: str) -> Provider:
         return found
 
     text = run(place, look)
-    scheme = None if text is None else json.loads(text)
-    if scheme is None:
+    if text is None:
         msg = f"there is no provider or source {name}; built in are {', '.join(BUILT_IN)}"
         raise StartError(msg)
-    if scheme.get("kind") not in SCHEMES:
+    scheme = stored_scheme(text)
+    if scheme is None:
         msg = f"this version does not know the scheme of {name}"
         raise StartError(msg)
-    return source(name, SCHEMES[scheme["kind"]].model_validate(scheme))
+    return source(name, scheme)
 
 
 def _secret(place: Place, provider: Provider) -> str:

@@ -177,7 +177,7 @@ async def add_secret(request: web.Request, path: SourcePath, body: NewSecret) ->
     secret = _checked(source.scheme, body.secret)
     sealer = request.app[SOURCES].sealer
     row = await store.add_secret(
-        request.app[POOL], sealer, path.name, secret, overlap=body.overlap_seconds
+        request.app[POOL], sealer, source, secret, overlap=body.overlap_seconds
     )
     await _changed(request)
     added = AddedSecret(**dict(row), secret=secret if body.secret is None else None)
@@ -195,7 +195,7 @@ async def add_secret(request: web.Request, path: SourcePath, body: NewSecret) ->
     rate="writes",
 )
 async def remove_secret(request: web.Request, path: SecretPath) -> web.Response:
-    """It is no longer good at once. The last good one stays: a source without is no source."""
+    """It is no longer good at once. The newest one stays: the others end with their overlap."""
     if path.name in BUILT_IN:
         raise _fixed(path.name)
     await store.remove_secret(request.app[POOL], path.name, path.id)

@@ -16,7 +16,7 @@ import asyncpg
 from server.errors import CONFLICT, NOT_FOUND, ApiError
 from server.webhooks.schemes import HmacHeader, StandardWebhooks
 from server.webhooks.sealing import Sealer
-from server.webhooks.sources import Secret, Source
+from server.webhooks.sources import Secret, Source, stored_scheme
 
 if TYPE_CHECKING:
     from server.db.pool import Either, Pool
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_SOURCES = 200
 MAX_SECRETS = 10
 """Secrets of one source that are good at the same time."""
+CHANGED = "somebody else has just changed this source: look at it again"
 LOCK = 7_245_722_305
 """An advisory lock: the sources are counted, and none is made meanwhile."""
 
@@ -47,7 +48,9 @@ _PAUSE_BUILT_IN = """
     ON CONFLICT (name) DO UPDATE SET updated_at = clock_timestamp(),
       paused_at = CASE WHEN $2 THEN coalesce(s.paused_at, clock_timestamp()) END"""
 _DELETE = "DELETE FROM public.webhook_sources WHERE name = $1 AND scheme IS NOT NULL RETURNING name"
-_HOLD = "SELECT FROM public.webhook_sources WHERE name = $1 AND scheme IS NOT NULL FOR UPDATE"
+_HOLD = """
+    SELECT scheme, updated_at FROM public.webhook_sources
+    WHERE name = $1 AND scheme IS NOT NULL FOR UPDATE"""
 # What is over is of no more use to anybody: with it the table would grow by each rotation.
 _FORGET = """
     DELETE FROM public.webhook_secrets WHERE source = $1 AND expires_at <= clock_timestamp()"""
@@ -55,7 +58,7 @@ _EXPIRE = """
     UPDATE public.webhook_secrets SET expires_at = clock_timestamp() + $2::interval
     WHERE source = $1 AND coalesce(expires_at, 'infinity') > clock_timestamp() + $2::interval"""
 _LIVE = """
-    SELECT id FROM public.webhook_secrets
+    SELECT id, expires_at IS NULL AS lasts FROM public.webhook_secrets
     WHERE source = $1 AND coalesce(expires_at, 'infinity') > clock_timestamp()"""
 _REMOVE = "DELETE FROM public.webhook_secrets WHERE source = $1 AND id = $2 RETURNING id"
 
@@ -96,12 +99,15 @@ async def change(
     """Change an own source; `None`: leave it.
 
     Raises:
-        ApiError: 404 when it is gone.
+        ApiError: 404 when it is gone, 409 when its secrets are no longer those that a new `scheme`
+            was checked with.
     """
     text = None if scheme is None else scheme.model_dump_json()
     to = None if channel is None else channel[0]
     async with _transaction(pool) as connection:
-        await _hold(connection, source.name)
+        found = await _hold(connection, source.name)
+        if scheme is not None and found["updated_at"] != source.updated_at:
+            raise ApiError(CONFLICT, CHANGED)
         await connection.execute(_CHANGE, source.name, text, channel is not None, to, paused)
 
 
@@ -123,15 +129,19 @@ async def delete(pool: Pool, name: str) -> None:
 
 
 async def add_secret(
-    pool: Pool, sealer: Sealer, name: str, secret: str, *, overlap: int
+    pool: Pool, sealer: Sealer, source: Source, secret: str, *, overlap: int
 ) -> asyncpg.Record:
     """A further secret; the others expire in `overlap` seconds, if they don't before that.
 
     Raises:
-        ApiError: 404 when the source is gone, 409 when too many are good.
+        ApiError: 404 when the source is gone, 409 when too many are good, or when its scheme is no
+            longer the one that the secret was checked with.
     """
+    name = source.name
     async with _transaction(pool) as connection:
-        await _hold(connection, name)
+        found = await _hold(connection, name)
+        if stored_scheme(found["scheme"]) != source.scheme:
+            raise ApiError(CONFLICT, CHANGED)
         await connection.execute(_EXPIRE, name, timedelta(seconds=overlap))
         await connection.execute(_FORGET, name)
         if len(await connection.fetch(_LIVE, name)) >= MAX_SECRETS:
@@ -145,14 +155,14 @@ async def remove_secret(pool: Pool, name: str, id_: str) -> None:
     """Delete a secret, which is no longer good at once.
 
     Raises:
-        ApiError: 404 when it is not there, 409 when no other is good.
+        ApiError: 404 when it is not there, 409 when no other lasts.
     """
     async with _transaction(pool) as connection:
         await _hold(connection, name)
-        if [row["id"] for row in await connection.fetch(_LIVE, name)] == [id_]:
-            raise ApiError(
-                CONFLICT, "no other secret is good: add one before, or delete the source"
-            )
+        live = {row["id"]: row["lasts"] for row in await connection.fetch(_LIVE, name)}
+        # Former ones that are still good are not enough: with their overlap the door would close.
+        if live.pop(id_, None) is not None and not any(live.values()):
+            raise ApiError(CONFLICT, "no other secret lasts: add one before, or delete the source")
         if await connection.fetchval(_REMOVE, name, id_) is None:
             raise ApiError(NOT_FOUND)
         await connection.execute(_TOUCH, name)
@@ -166,9 +176,11 @@ async def _transaction(pool: Pool) -> AsyncIterator[Either]:
         yield connection
 
 
-async def _hold(connection: Either, name: str) -> None:
-    if await connection.fetchrow(_HOLD, name) is None:
+async def _hold(connection: Either, name: str) -> asyncpg.Record:
+    found = await connection.fetchrow(_HOLD, name)
+    if found is None:
         raise ApiError(NOT_FOUND)
+    return found
 
 
 async def _add(connection: Either, sealer: Sealer, name: str, secret: str) -> asyncpg.Record:

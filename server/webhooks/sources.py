@@ -40,7 +40,7 @@ LONGEST = 10.0
 BUILT_IN = {provider.name: provider for provider in PROVIDERS}
 ADDRESSES = ("deliveries", "replay", "sources", "summary")
 """What the API has under `/api/webhooks/`, or may have: no source is called so."""
-SCHEMES: Mapping[object, type[StandardWebhooks | HmacHeader]] = {
+SCHEMES: Mapping[str, type[StandardWebhooks | HmacHeader]] = {
     "standard": StandardWebhooks,
     "hmac": HmacHeader,
 }
@@ -186,7 +186,7 @@ class Sources:
         row = rows[0]
         # A name that has become a provider's must not come in by a secret of somebody else's.
         own = row["scheme"] is not None and row["name"] not in BUILT_IN
-        scheme = _scheme(row["scheme"]) if own else None
+        scheme = stored_scheme(row["scheme"]) if own else None
         return Source(
             name=row["name"],
             own=own,
@@ -217,12 +217,13 @@ def _key(row: asyncpg.Record) -> _Row:
     return row["name"], row["id"], row["sealed"]
 
 
-def _scheme(text: str) -> StandardWebhooks | HmacHeader | None:
+def stored_scheme(text: str) -> StandardWebhooks | HmacHeader | None:
+    """A scheme as it lies in the table; `None` if this version does not know it."""
     value = json.loads(text)
     kind = value.get("kind") if isinstance(value, dict) else None
     try:
-        return SCHEMES[kind].model_validate(value) if kind in SCHEMES else None
-    except ValidationError:
+        return SCHEMES[kind].model_validate(value) if isinstance(kind, str) else None
+    except (KeyError, ValidationError):
         return None
 
 

@@ -13,7 +13,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -80,11 +80,17 @@ class Attempt(NamedTuple):
 class Worker:
     """Handles pending deliveries, `number` at once. `committed` is told of each that is done."""
 
-    def __init__(self, pool: Pool, committed: Callable[[], None], number: int) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        committed: Callable[[], None],
+        number: int,
+        providers: Iterable[Provider] = PROVIDERS,
+    ) -> None:
         self._pool = pool
         self._committed = committed
         self._news = asyncio.Event()
-        self._providers: dict[str, Provider] = {item.name: item for item in PROVIDERS}
+        self._providers: dict[str, Provider] = {item.name: item for item in providers}
         self.number = number
         self.handled = 0
 
@@ -137,12 +143,14 @@ class Worker:
         """Handle the delivery that is next.
 
         Raises:
-            LOST: the database went away; what was done is undone, or was committed.
+            LOST: the database went away, or is full; what was done is undone, or was committed.
         """
         async with self._pool.acquire() as connection:
             row, started = None, 0.0
             try:
-                async with connection.transaction():
+                # What waits for a payment's lock has to see what came meanwhile, whatever an
+                # operator has made the default.
+                async with connection.transaction(isolation="read_committed"):
                     row = await connection.fetchrow(_TAKE, source, key)
                     if row is None:
                         return None
@@ -213,17 +221,17 @@ class Worker:
     async def _failed(self, row: asyncpg.Record, attempt: Attempt, seconds: float) -> None:
         """Write down an attempt that was undone: without that it would come back at once.
 
-        If the database is away this fails as well; then nothing is counted.
+        Raises:
+            LOST: the database is away, or has no place for it. Nothing is counted.
         """
-        with suppress(*LOST):
-            async with (
-                asyncio.timeout(PATIENCE),
-                self._pool.acquire() as connection,
-                connection.transaction(),
-            ):
-                found = await connection.fetchrow(_FAILED, row["id"], row["attempts"])
-                if found is not None:
-                    await _write(connection, row["id"], found, attempt, seconds)
+        async with (
+            asyncio.timeout(PATIENCE),
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="read_committed"),
+        ):
+            found = await connection.fetchrow(_FAILED, row["id"], row["attempts"])
+            if found is not None:
+                await _write(connection, row["id"], found, attempt, seconds)
 
 
 def _gone(connection: Either) -> bool:

@@ -1,7 +1,8 @@
-"""The command, as a real process."""
+"""The command: on terminals and pipes as a real process, what it says of its input in ours."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from server.__main__ import main
 from server.auth import sessions
 from server.auth.passwords import Passwords
 from server.db.pool import Database
@@ -116,8 +119,17 @@ async def test_promoting_on_a_terminal_asks_for_the_new_password(clean: Database
 async def test_bad_input_is_one_sentence(
     clean: Database, arguments: list[str], password: str | None, sentence: str
 ) -> None:
-    done = command(clean, *arguments, password=password)
-    assert done.returncode == 1
+    stdin = [] if password is None else ["--password-stdin"]
+    # In a thread, as the command has a loop of its own.
+    done = await asyncio.to_thread(
+        CliRunner().invoke,
+        main,
+        ["createuser", *arguments, *stdin],
+        input=f"{password}\n",
+        env={"DATABASE_URL": clean.url, "TAILRACE_SECRET": "s" * 32},
+    )
+    assert done.exit_code == 1
+    assert done.stdout == ""
     assert done.stderr.startswith(f"tailrace: {sentence}")
     assert done.stderr.count("\n") == 1
     assert await person(clean, "ada@example.com") is None

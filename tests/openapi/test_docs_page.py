@@ -10,11 +10,14 @@ from typing import Any, Literal, NamedTuple
 
 import aiohttp
 import pytest
-from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
-from tests.served import Served
+from server.db.pool import Database
+from tests.served import Served, served
 
-pytestmark = pytest.mark.browser
+# In the loop of the session, as the browser is.
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 _VIOLATIONS = """document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`))"""
@@ -29,32 +32,34 @@ class Visit(NamedTuple):
     requests: list[str]
 
 
-@pytest.fixture
-async def visit(chromium: str, server: Served) -> AsyncIterator[Visit]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def server(clean: Database) -> AsyncIterator[Served]:
+    """As the others' here, in the loop of the browser."""
+    async with served(clean) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(browser: Browser, server: Served) -> AsyncIterator[Visit]:
     """The docs page, open."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
-        page = await browser.new_page()
-        found = Visit(page, [], [])
+    page = await browser.new_page()
+    found = Visit(page, [], [])
 
-        def listen(message: ConsoleMessage) -> None:
-            if message.type in {"error", "warning"}:
-                found.complaints.append(f"{message.type}: {message.text}")
+    def listen(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            found.complaints.append(f"{message.type}: {message.text}")
 
-        def note(request: Request) -> None:
-            found.requests.append(request.url)
+    def note(request: Request) -> None:
+        found.requests.append(request.url)
 
-        await page.add_init_script(_VIOLATIONS)
-        page.on("console", listen)
-        page.on("pageerror", lambda error: found.complaints.append(str(error)))
-        page.on("request", note)
-        await page.goto(f"{server.url}/docs")
-        await page.locator("article.operation").first.wait_for()
-        yield found
-        await browser.close()
+    await page.add_init_script(_VIOLATIONS)
+    page.on("console", listen)
+    page.on("pageerror", lambda error: found.complaints.append(str(error)))
+    page.on("request", note)
+    await page.goto(f"{server.url}/docs")
+    await page.locator("article.operation").first.wait_for()
+    yield found
+    await page.close()
 
 
 async def document(server: Served) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import jsonschema_rs
 import pytest
 from aiohttp import web
 from pydantic import BaseModel
-from schemathesis.specs.openapi import definitions
 
 import server
 from server import app as composition
@@ -97,6 +96,8 @@ def schemas(value: Any) -> Iterator[Doc]:
 
 def test_the_document_is_openapi_3_1(doc: Doc) -> None:
     """By the meta-schema of the OpenAPI Initiative, which schemathesis brings."""
+    from schemathesis.specs.openapi import definitions  # takes a second
+
     faults = jsonschema_rs.Draft202012Validator(definitions.OPENAPI_31).iter_errors(doc)
     assert [fault.message for fault in faults] == []
     missing = [name for name in references(doc) if not resolved(doc, {"$ref": name})]

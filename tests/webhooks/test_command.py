@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
 from server.__main__ import main
@@ -153,6 +155,12 @@ async def test_a_source_of_ones_own_signs_with_the_secret_given(command: Command
         row = (await stored(command))[-1]
         assert (row["source"], row["type"]) == (name, "thing.made")
     assert "--secret" in await command.send("acme", fails=True)
+    for future in ('{"kind": "hmac", "header": "x", "later": 1}', '{"kind": "later"}', "[]"):
+        await command.server.app[POOL].execute(
+            "UPDATE public.webhook_sources SET scheme = $1", future
+        )
+        said = await command.send("acme", "--secret", OWN_KEY, fails=True)
+        assert said == "tailrace: this version does not know the scheme of acme"
 
 
 async def test_what_can_not_be_sent_is_told_in_one_sentence(command: Command) -> None:
@@ -172,6 +180,20 @@ async def test_what_can_not_be_sent_is_told_in_one_sentence(command: Command) ->
     assert await stored(command) == []
 
 
+async def test_what_a_server_answers_is_harmless_on_a_terminal() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"id": "\x1b]0;x\x07"})
+
+    app = web.Application()
+    app.router.add_post("/api/webhooks/github", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/"))
+        asked = ["webhooks", "send", "github", "--secret", GITHUB_KEY, "--url", url]
+        done = await asyncio.to_thread(CliRunner().invoke, main, asked)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[1] == "delivery \\u001b]0;x\\u0007"
+
+
 async def test_the_list_is_a_table_that_no_sender_can_break(command: Command) -> None:
     old = await put(command.server, "stripe", "invoice.paid", key="cus_1", state="done")
     bad = await put(
@@ -188,8 +210,12 @@ async def test_the_list_is_a_table_that_no_sender_can_break(command: Command) ->
     for arguments in (("--source", "stripe"), ("--type", "invoice.*"), ("--key", "cus_1"), both):
         lines = (await command("list", *arguments)).splitlines()
         assert [line.split()[0] for line in lines] == ["ID", old]
-    assert len((await command("list", "--limit", "1")).splitlines()) == 2
     seq = (await stored(command))[1]["seq"]
+    for limit, hint in (("1", f"there are older ones: --after {seq}\n"), ("2", "")):
+        asked = ["webhooks", "list", "--limit", limit]
+        done = await asyncio.to_thread(CliRunner().invoke, main, asked, env=command.environment)
+        assert len(done.stdout.splitlines()) == 1 + int(limit)
+        assert done.stderr == hint
     assert old in (await command("list", "--after", str(seq), "--json"))
     assert await command("list", "--json", "--text", "nowhere") == ""
     assert "--since: an ISO 8601 time" in await command("list", "--since", "x", fails=True)
@@ -250,8 +276,8 @@ async def test_without_a_database_or_its_tables_it_says_what_to_do(
 
 
 def test_foreign_text_is_harmless_on_a_terminal() -> None:
-    text = "a\x00\x1b]0;x\x07\x7f\x9b\u2028\u202e\u2067b\n\t\u00e4"
+    text = "a\x00\x1b]0;x\x07\x7f\x9b\u061c\u2028\u202e\u2067b\n\t\u00e4"
     assert visible(text) == (
-        "a\\u0000\\u001b]0;x\\u0007\\u007f\\u009b\\u2028\\u202e\\u2067b\\u000a\\u0009ä"
+        "a\\u0000\\u001b]0;x\\u0007\\u007f\\u009b\\u061c\\u2028\\u202e\\u2067b\\u000a\\u0009ä"
     )
     assert visible("a\n\tb", lines=True) == "a\n\tb"

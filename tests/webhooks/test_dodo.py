@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.webhooks.payments import MAX_CREDITS, Credit, Refund, Subscription
+from server.webhooks.payments import MAX_CREDITS, Credit, Refund, Subscription, promised
 from server.webhooks.providers.dodo import DODO, credits_of, refund_of, subscription_of
 from server.webhooks.samples.example import Example
 from server.webhooks.signatures import Signed
@@ -70,13 +70,22 @@ WRONG: list[object] = [
 
 @pytest.mark.parametrize("value", [*WRONG, MAX_CREDITS + 1, "9" * 11, float("nan"), 10**400])
 def test_anything_else_gives_none(value: object) -> None:
-    assert credits_of({"customerId": "u", "metadata": {"credits": value}}) is None
-    assert credits_of({"customerId": "u", "credits": value}) is None
+    found = [
+        credits_of({"customerId": "u", "metadata": {"credits": value}}),
+        credits_of({"customerId": "u", "credits": value}),
+    ]
+    # What promises nothing is no payment of credits; all else is shown, as one of no number.
+    assert found == [Credit("u", None, None, None) if promised(value) else None] * 2
 
 
 @pytest.mark.parametrize("value", ["1", 1.0])
 def test_beside_the_metadata_credits_are_a_number_alone(value: object) -> None:
-    assert credits_of({"customerId": "u", "credits": value}) is None
+    assert credits_of({"customerId": "u", "credits": value}) == Credit("u", None, None, None)
+
+
+@pytest.mark.parametrize("value", [None, "", 0, "0", False])
+def test_no_credits_are_no_promise(value: object) -> None:
+    assert not promised(value)
 
 
 @pytest.mark.parametrize("user", ["", "a b", "é", "x" * 101, "a\0", None, True, -1, ["u"]])
@@ -161,3 +170,35 @@ def test_a_sample_of_an_unknown_type_is_refused() -> None:
     with pytest.raises(ValueError, match=r"payment\.succeeded"):
         DODO.sample("payment.imagined", Example())
     assert json.loads(DODO.sample("license_key.created", Example()))["data"]["key"]
+
+
+CREDITS = {"pdt_small": 100, "pdt_large": 500}
+
+
+def bought(*cart: tuple[str, Any]) -> Any:
+    items = [{"product_id": product, "quantity": quantity} for product, quantity in cart]
+    return data_of("payment.succeeded") | {
+        "product_cart": items,
+        "metadata": {"user_id": "u1", "credits": "1000000000"},
+    }
+
+
+def test_with_products_the_cart_decides_and_not_the_metadata() -> None:
+    found = credits_of(bought(("pdt_small", 3), ("pdt_large", 1), ("pdt_shirt", 2)), CREDITS)
+    assert found == Credit("u1", 800, "pay_9", 1000)
+    assert credits_of(bought(("pdt_shirt", 1)), CREDITS) is None
+
+
+@pytest.mark.parametrize("quantity", [-1, 1.5, "1", True, None, 10**9])
+def test_a_cart_that_cannot_be_read_is_shown_and_gives_nothing(quantity: object) -> None:
+    assert credits_of(bought(("pdt_small", quantity)), CREDITS) == Credit("u1", None, "pay_9", 1000)
+
+
+def test_a_subscriptions_charge_has_no_cart() -> None:
+    found = credits_of(data_of("payment.succeeded") | {"product_cart": None}, CREDITS)
+    assert found == Credit("u1", None, "pay_9", 1000)
+
+
+def test_a_partial_refund_of_an_unknown_sum_is_none() -> None:
+    part = data_of("refund.succeeded") | {"is_partial": True, "amount": "7"}
+    assert refund_of(part) is None

@@ -127,6 +127,11 @@ async def test_events_of_one_payment_count_once(shop: Shop) -> None:
             "unmatched",
             "there is no user ghost",
         ),
+        (
+            {"metadata": {"credits": "1,000", "user_id": "ghost"}},
+            "unmatched",
+            "the credits that it promises are no whole number from 1 to 1,000,000,000",
+        ),
     ],
 )
 async def test_a_payment_that_matches_nobody_is_kept_and_says_why(
@@ -205,6 +210,13 @@ async def test_of_refunds_in_the_same_second_the_larger_sum_stays(shop: Shop) ->
     assert await shop.credits() == 0
 
 
+async def test_a_dispute_that_was_won_in_the_second_in_which_it_began_is_over(shop: Shop) -> None:
+    await shop.tell(STRIPE, "payment_intent.succeeded")
+    for type_, left in [("created", 0), ("closed", 100), ("created", 100)]:
+        await shop.tell(STRIPE, f"charge.dispute.{type_}")
+        assert await shop.credits() == left
+
+
 async def subscription(shop: Shop) -> tuple[Any, ...]:
     row = await shop.server.app[POOL].fetchrow("SELECT * FROM subscriptions")
     assert row is not None
@@ -238,6 +250,19 @@ async def test_stripes_subscriptions_likewise(shop: Shop) -> None:
     await shop.tell(STRIPE, "customer.subscription.deleted", minute=2)
     await shop.tell(STRIPE, "customer.subscription.created", minute=1)
     assert (await subscription(shop))[:3] == ("sub_1", shop.user, "canceled")
+
+
+async def test_a_subscription_that_began_and_was_paid_in_one_second_is_active(shop: Shop) -> None:
+    # Stripe sends both, in no order.
+    for type_, status in [("updated", "active"), ("created", "incomplete")]:
+        await shop.tell(STRIPE, f"customer.subscription.{type_}", status=status)
+        assert (await subscription(shop))[2] == "active"
+
+
+async def test_stripe_credits_that_are_no_number_are_shown(shop: Shop) -> None:
+    metadata = {"user_id": shop.user, "credits": "ten"}
+    state, _ = await shop.tell(STRIPE, "payment_intent.succeeded", metadata=metadata)
+    assert state == "unmatched"
 
 
 async def test_what_nobody_handles_is_kept_as_unhandled(shop: Shop) -> None:

@@ -202,11 +202,11 @@ async def test_a_paused_source_takes_deliveries_and_keeps_what_else_it_is(api: C
 async def test_each_change_is_an_event_on_ops_webhooks(api: Caller) -> None:
     await api.server.settled()
     since = api.server.service.pubsub.position
-    await api.make(channel="public.acme")
+    made = await api.make(channel="public.acme")
     await api.call("PATCH", "/acme", {"paused": True})
     await api.call("PATCH", "/acme", {"channel": None, "paused": False})
-    added = await api.rotate()
-    await api.call("DELETE", f"/acme/secrets/{added['id']}")
+    await api.rotate()
+    await api.call("DELETE", f"/acme/secrets/{made['secrets'][0]['id']}")
     await api.call("PATCH", "/dodo", {"paused": True})
     await api.call("POST", "", {"name": "acme", "scheme": STANDARD})  # 409: nothing changed
     await api.call("DELETE", "/acme")

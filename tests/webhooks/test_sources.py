@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -126,6 +127,28 @@ async def test_a_secret_can_be_deleted_unless_it_is_the_last_good_one(api: Calle
     assert (await api.call("DELETE", f"/acme/secrets/{new}")).status_code == 204  # over anyway
     await api.make("other")
     assert (await api.call("DELETE", f"/other/secrets/{last}")).status_code == 404
+
+
+async def test_a_new_scheme_and_a_secret_that_only_the_former_can_use_never_both_count(
+    api: Caller,
+) -> None:
+    await api.make(scheme=SLACK, secret=NEW)
+    secret, scheme = await asyncio.gather(
+        api.call("POST", "/acme/secrets", {"secret": "a mere text", "overlapSeconds": 0}),
+        api.call("PATCH", "/acme", {"scheme": STANDARD}),
+    )
+    assert (secret.status_code, scheme.status_code) in {(201, 409), (409, 200), (400, 200)}
+
+
+async def test_the_newest_secret_stays_as_the_others_end_with_their_overlap(api: Caller) -> None:
+    await api.make(secret=OLD)
+    added = await api.rotate(secret=NEW)
+    answer = await api.call("DELETE", f"/acme/secrets/{added['id']}")
+    assert (answer.status_code, answer.json()["error"]) == (409, "Conflict")
+    assert [await api.status(OLD), await api.status(NEW)] == [200, 200]
+    await api.rotate()
+    assert (await api.call("DELETE", f"/acme/secrets/{added['id']}")).status_code == 204
+    assert [await api.status(OLD), await api.status(NEW)] == [200, 401]
 
 
 async def test_ten_secrets_are_good_at_once(api: Caller) -> None:

@@ -17,6 +17,7 @@ trial) give no credits, although they have the subscription's metadata.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from server.webhooks import payments
@@ -30,7 +31,7 @@ from server.webhooks.envelope import (
     text_or_none,
     type_name,
 )
-from server.webhooks.handling import Effects, Event, Outcome
+from server.webhooks.handling import Effects, Event, Handler, Outcome
 from server.webhooks.payments import Credit, Refund, Subscription, credits_in
 from server.webhooks.providers.provider import Headers, Provider
 from server.webhooks.samples import dodo as samples
@@ -71,18 +72,45 @@ def read(body: bytes, headers: Headers, signed: Signed) -> Envelope:
     )
 
 
-def credits_of(data: Any) -> Credit | None:
-    """The credits that a `payment.succeeded` gives; `None`: none."""
+def credits_of(data: Any, products: Mapping[str, int] | None = None) -> Credit | None:
+    """The credits that a `payment.succeeded` gives; `None`: none.
+
+    `products`: credits of each product. With it what buyers pay for counts, and not the metadata:
+    on Dodo's static payment links the buyer's address bar writes those.
+    """
     if member(data, "status") not in (None, "succeeded") or _gives_nothing(data):
         return None
     user = _user(data)
-    number = credits_in(member(data, "metadata", "credits"), texts=True)
+    if products is not None:
+        number = _bought(member(data, "product_cart"), products)
+        payment = text_or_none(member(data, "payment_id"))
+        if number == 0 or payment is None:
+            return None
+        return Credit(user, number, payment, payments.amount(member(data, "total_amount")))
+    promises = (member(data, "metadata", "credits"), member(data, "credits"))
+    number = credits_in(promises[0], texts=True)
     if number is None:
-        number = credits_in(member(data, "credits"), texts=False)
-    if number is None:
+        number = credits_in(promises[1], texts=False)
+    if number is None and not payments.promised(*promises):
         return None
     payment = text_or_none(member(data, "payment_id"))
     return Credit(user, number, payment, payments.amount(member(data, "total_amount")))
+
+
+def _bought(cart: Any, products: Mapping[str, int]) -> int | None:
+    """The credits of a cart; `None`: of more than may be given, or of a cart that can't be read.
+
+    A subscription's charges have no cart.
+    """
+    if not isinstance(cart, list):
+        return None
+    total = 0
+    for item in cart:
+        quantity = member(item, "quantity")
+        if isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 0:
+            return None
+        total += products.get(str(member(item, "product_id")), 0) * quantity
+    return total if total <= payments.MAX_CREDITS else None
 
 
 def _gives_nothing(data: Any) -> bool:
@@ -127,6 +155,8 @@ def refund_of(data: Any) -> Refund | None:
         # Only a partial refund is told by its amount: a whole one is all, whatever the rounding.
         partial = member(data, "is_partial") is True
         part = payments.amount(member(data, "amount")) if partial else None
+        if partial and part is None:
+            return None
         held = member(data, "status") == "succeeded"
         return Refund(refund, payment, _named_user(data), held, part, dispute=False)
     held_by_dispute = HELD.get(str(member(data, "dispute_status")))
@@ -147,8 +177,13 @@ def _user(data: Any) -> str | None:
     )
 
 
-async def paid(event: Event, effects: Effects) -> Outcome:
-    return await effects.give(credits_of(event.data))
+def paid(products: Mapping[str, int] | None) -> Handler:
+    """The handler of payments; `products` as of `credits_of`."""
+
+    async def give(event: Event, effects: Effects) -> Outcome:
+        return await effects.give(credits_of(event.data, products))
+
+    return give
 
 
 async def taken_back(event: Event, effects: Effects) -> Outcome:
@@ -168,7 +203,7 @@ DODO = Provider(
     types=samples.TYPES,
     sample=samples.sample,
     handlers={
-        "payment.succeeded": paid,
+        "payment.succeeded": paid(None),
         "subscription.*": subscribed,
         "refund.*": taken_back,
         **{f"dispute.{state.removeprefix('dispute_')}": taken_back for state in HELD},

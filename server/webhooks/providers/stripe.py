@@ -119,9 +119,10 @@ def _credit(
     found = None
     for source in sources:
         metadata = member(source, "metadata")
-        number = credits_in(member(metadata, "credits"), texts=True)
+        promise = member(metadata, "credits")
+        number = credits_in(promise, texts=True)
         who = payments.user_id(member(metadata, "user_id"), member(metadata, "userId"), user)
-        if number is not None and (found is None or found.user_id is None):
+        if payments.promised(promise) and (found is None or None in found[:2]):
             found = Credit(who, number, text_or_none(payment), payments.amount(amount))
     return found
 

@@ -111,7 +111,7 @@ def apart() -> None:
 
 def any_order() -> None:
     """A worker takes what is due, whatever waits before it."""
-    _alter("take_webhook", "AND e.seq < d.seq", "AND false")
+    _alter("take_webhook", "d.key IS NULL OR", "true OR")
 
 
 def last_wins() -> None:

@@ -13,7 +13,7 @@ from tests.webhooks.oracle.planted import BUGS
 from tests.webhooks.oracle.processes import world
 
 CAUGHT: dict[str, tuple[tuple[str, ...], set[str]]] = {
-    "early-answer": (("end store",) * 2, {"lost", "ids"}),
+    "early-answer": (("end store",) * 5, {"lost", "ids"}),
     "own-memory": ((), {"twice"}),
     "apart": (("end handle",), {"apart"}),
     "any-order": (("end handle",) * 2, {"order"}),
