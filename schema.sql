@@ -947,7 +947,7 @@ CREATE TABLE IF NOT EXISTS public.webhook_sources (
 );
 COMMENT ON TABLE public.webhook_sources IS 'tailrace: senders of webhooks';
 
--- Encrypted with a key made of TAILRACE_SECRET (server/webhooks/sealing.py). Several, for a
+-- Encrypted with a key made of TAILRACE_SECRET (server/webhooks/sources/sealing.py). Several, for a
 -- rotation: each is good until it expires.
 CREATE TABLE IF NOT EXISTS public.webhook_secrets (
   id         text PRIMARY KEY DEFAULT replace(gen_random_uuid()::text, '-', ''),
@@ -1098,7 +1098,7 @@ END
 $$;
 REVOKE EXECUTE ON FUNCTION tailrace.take_webhook(text, text) FROM PUBLIC;
 
--- What handlers do (server/webhooks/effects.py), each in one call: a round trip within the
+-- What handlers do (server/webhooks/handling/effects.py), each in one call: a round trip within the
 -- transaction of a delivery is the dearest part of it.
 
 CREATE OR REPLACE FUNCTION tailrace.notify_user(who text, title text, body text) RETURNS void

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import shutil
@@ -55,10 +56,11 @@ def main() -> None:
 )
 def serve(host: str | None, port: int | None, demo: bool | None) -> None:
     """Start the server, with a Postgres of its own unless DATABASE_URL is set."""
+    loaded = settings.load(host=host, port=port)
     # The server takes a third of a second to import, and the other commands need none of it.
     from server.run import serve as run  # noqa: PLC0415
 
-    sys.exit(run(settings.load(host=host, port=port), demo=demo))
+    sys.exit(run(loaded, demo=demo))
 
 
 @main.command()
@@ -111,7 +113,7 @@ def createuser(email: str, name: str | None, admin: bool, password_stdin: bool) 
 
 
 class Later(click.Group):
-    """The commands for webhooks. They import much of the server: only who asks for one waits."""
+    """The commands of a feature. They import much of the server: only who asks for one waits."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return self._group().list_commands(ctx)
@@ -120,8 +122,8 @@ class Later(click.Group):
         return self._group().get_command(ctx, cmd_name)
 
     def _group(self) -> click.Group:
-        from server.webhooks.command import webhooks as group  # noqa: PLC0415
-
+        module = importlib.import_module(f"server.{self.name}.command")
+        group: click.Group = getattr(module, str(self.name))
         return group
 
 
@@ -129,7 +131,16 @@ class Later(click.Group):
 @click.pass_context
 def webhooks(ctx: click.Context) -> None:
     """Find, show, repeat and send webhooks."""
-    from server.webhooks.console import Place  # noqa: PLC0415
+    from server.webhooks.operating.console import Place  # noqa: PLC0415
+
+    ctx.obj = Place(_database, _load)
+
+
+@main.group(cls=Later)
+@click.pass_context
+def uploads(ctx: click.Context) -> None:
+    """Clean up after uploads."""
+    from server.uploads.command import Place  # noqa: PLC0415
 
     ctx.obj = Place(_database, _load)
 

@@ -43,6 +43,7 @@ from server.stream.pubsub import PubSub
 from server.stream.service import OPENED, SERVICE, Service
 from server.stream.streams import Streams
 from server.tasks import Tasks
+from server.uploads import policies as upload_policies
 
 if TYPE_CHECKING:
     from server.db.pool import Connection
@@ -53,6 +54,16 @@ CLOSE_POOL = 1.0
 TASKS = web.AppKey("tasks", Tasks)
 DATABASE = web.AppKey("database", Database)
 DEMO = web.AppKey("demo", Demo)
+TAKEN = tuple(
+    page.Takes(
+        policy.name,
+        tuple(name for each in policy.types for name in (each.name, *each.aliases)),
+        tuple(extension for each in policy.types for extension in each.extensions),
+        policy.max_bytes,
+    )
+    for policy in upload_policies.POLICIES.values()
+)
+"""What the page is told of uploads."""
 
 
 def build(settings: Settings, database: Database, *, demo: bool) -> web.Application:
@@ -96,7 +107,9 @@ def _add_routes(app: web.Application) -> None:
 async def _describe(request: web.Request) -> page.PageInfo:
     who = await identify(request)
     return page.PageInfo(
-        demo=DEMO in request.app, metrics=readable(who, [METRICS], request.app[OPENED])
+        demo=DEMO in request.app,
+        metrics=readable(who, [METRICS], request.app[OPENED]),
+        uploads=TAKEN,
     )
 
 

@@ -42,6 +42,8 @@ POSTGRES = 1.0
 ALARM = 4.2
 MAX_LINE = 32 * 1024
 """Bytes of a request line: 128 channels of the greatest length fit."""
+READ = 16 * 1024
+"""Bytes of a body that wait to be read before the socket is left alone: from twice as many on."""
 # 128, the default, makes three thousand simultaneous connects take half a minute.
 BACKLOG = 4096
 ACCEPTS = 16
@@ -161,6 +163,8 @@ class Process:
             shutdown_timeout=HANDLERS,
             keepalive_timeout=75,
             max_line_size=MAX_LINE,
+            # What many uploads at once would have in memory before they are written.
+            read_bufsize=READ,
             # A compressed body is refused in the error form, not unpacked, and not by the parser.
             auto_decompress=False,
         )

@@ -18,7 +18,7 @@ from scripts.benchmark.meter import Meter, used
 from scripts.benchmark.process import LOAD, on_core
 from scripts.benchmark.world import WEBHOOK_KEY, Target
 from server.webhooks.providers.dodo import DODO, STANDARD
-from server.webhooks.samples.example import Example
+from server.webhooks.providers.samples.example import Example
 
 MOST = 25_000
 """Requests a second that nobody here answers."""

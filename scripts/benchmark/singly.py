@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 
 from server.__main__ import main
-from server.webhooks.deliveries import Delivery, Stored
-from server.webhooks.intake import Intake
+from server.webhooks.intake.deliveries import Delivery, Stored
+from server.webhooks.intake.intake import Intake
 
 
 async def submit(self: Intake, item: Delivery) -> Stored:

@@ -19,7 +19,7 @@ from aiohttp import web
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from server.webhooks.providers.dodo import DODO
-from server.webhooks.signatures import BadSignatureError, NoSignatureError, plain
+from server.webhooks.signing.signatures import BadSignatureError, NoSignatureError, plain
 
 ANSWER = {"received": True, "id": "0123456789abcdef0123456789abcdef"}
 

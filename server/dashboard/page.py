@@ -56,12 +56,25 @@ HEADERS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Takes:
+    """What one policy of uploads takes: the page chooses by a file's type, else its extension."""
+
+    name: str
+    types: tuple[str, ...]
+    extensions: tuple[str, ...]
+    most: int
+    """Bytes of a file."""
+
+
+@dataclass(frozen=True, slots=True)
 class PageInfo:
     """What the page is told about the server and about what its reader may see."""
 
     demo: bool = False
     metrics: bool = False
     """Whether this reader may subscribe to `ops.metrics`."""
+    uploads: tuple[Takes, ...] = ()
+    """The last one is for whatever no other takes."""
     version: str = field(default=__version__)
 
 

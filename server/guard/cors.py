@@ -21,6 +21,12 @@ ALLOWED = (
     "If-Match",
     "If-None-Match",
     "Last-Event-ID",
+    "Tus-Resumable",
+    "Upload-Checksum",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
+    "X-HTTP-Method-Override",
     "X-Request-Id",
 )
 EXPOSED = (
@@ -32,6 +38,15 @@ EXPOSED = (
     "RateLimit",
     "RateLimit-Policy",
     "Link",
+    "Tus-Checksum-Algorithm",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Tus-Resumable",
+    "Tus-Version",
+    "Upload-Expires",
+    "Upload-Length",
+    "Upload-Metadata",
+    "Upload-Offset",
 )
 MAX_AGE = 3600
 """Seconds that a browser may remember a preflight; Chromium takes 7200 at most."""

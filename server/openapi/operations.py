@@ -76,8 +76,11 @@ def _parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
         found.append(_request_header("If-Match"))
     if HTTPStatus.NOT_MODIFIED in route.answers:
         found.append(_request_header("If-None-Match"))
+    if HTTPStatus.PARTIAL_CONTENT in route.answers:
+        found.append(_request_header("Range"))
     if route.media == EVENT_STREAM:
         found.append(_request_header("Last-Event-ID"))
+    found += map(_request_header, route.reads)
     return found
 
 

@@ -28,6 +28,7 @@ from server.openapi.reading import MAX_BODY, bounded, check, read_json, read_pat
 
 Handler = Callable[..., Awaitable[BaseModel | web.StreamResponse]]
 Answers = Mapping[int, type[BaseModel] | None]
+Expect = Callable[[web.Request], Awaitable[None]]
 
 JSON = "application/json"
 NO_STORE = {"Cache-Control": "no-store"}
@@ -39,7 +40,8 @@ class Route:
 
     `answers`: the model of each status it may answer with (`None`: no body). `rate`: the name of
     its policy (server/guard/rates.py). `headers`: those of its own that a good answer has.
-    `media`: the content type of what it answers, `consumes` of its body. `raw`: the handler does
+    `reads`: those that a request may have. `media`: the content type of what it answers,
+    `consumes` of its body. `raw`: the handler does
     everything by itself, and the rest is there for the document. `unread`: the models of what it
     reads by itself.
     """
@@ -61,6 +63,7 @@ class Route:
     unread: frozenset[str] = frozenset()
     consumes: str = JSON
     takes: frozenset[str] = frozenset()
+    reads: tuple[str, ...] = ()
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, as aiohttp calls it."""
@@ -103,6 +106,7 @@ def route(
     access: Access = ANYONE,
     errors: Iterable[Kind] = (),
     headers: Iterable[str] = (),
+    reads: Iterable[str] = (),
     rate: str | None = None,
     max_body: int = MAX_BODY,
     media: str = JSON,
@@ -147,6 +151,7 @@ def route(
             unread=frozenset(() if body is None else ("body",)),
             consumes=consumes,
             takes=takes,
+            reads=tuple(reads),
         )
 
     return declare
@@ -156,15 +161,16 @@ ROUTES: web.AppKey[list[Route]] = web.AppKey("routes", list)
 """Every declared route of an application, for the document."""
 
 
-def add(app: web.Application, *routes: Route) -> None:
-    """Put routes on an application; GET brings HEAD."""
+def add(app: web.Application, *routes: Route, expect: Expect | None = None) -> None:
+    """Put routes on an application; GET brings HEAD. `expect`: what handles a header `Expect`,
+    before anything else is known of the request; by default the body is asked for."""
     for item in routes:
         app.setdefault(ROUTES, []).append(item)
         path = _template(item)
         if item.method == "GET":
-            app.router.add_get(path, item.__call__)
+            app.router.add_get(path, item.__call__, expect_handler=expect)
         else:
-            app.router.add_route(item.method, path, item.__call__)
+            app.router.add_route(item.method, path, item.__call__, expect_handler=expect)
 
 
 def _template(item: Route) -> str:

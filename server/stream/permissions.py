@@ -108,4 +108,7 @@ class Permissions:
         if now is not None and readable(now, stream.subscriber.channels, self._opened):
             stream.principal = now
         else:
-            self._streams.end(stream, "revoked")
+            # What has run out by itself is gone as well, and may be seen here first.
+            expires = stream.principal.expires
+            over = expires is not None and expires <= time.time()
+            self._streams.end(stream, "expired" if over else "revoked")

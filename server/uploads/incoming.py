@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from server.db.faults import LOST
 from server.errors import FILE_TOO_LARGE, STORAGE, UNAVAILABLE, ApiError
 from server.uploads import records
 from server.uploads.checking import Looked, answered
@@ -88,13 +89,25 @@ class Incoming:
             await self._uploads.store.put(
                 self.id, path, size=found.size, content_type=looked.type.name
             )
+        # Shielded: cancelled in its commit, nobody would know whether there is a row.
+        return await asyncio.shield(self._add(new))
+
+    async def _add(self, new: New) -> Record:
+        """Make a stored file known.
+
+        Raises:
+            ApiError: 507.
+        """
         try:
             kept = await records.add(self._uploads.pool, new, self._uploads.quota)
-        except BaseException:
-            await asyncio.shield(self._uploads.forget(self.id))
+        except LOST:
+            # The row may be there. If it is not, the cleanup finds the file.
+            raise
+        except Exception:
+            await self._uploads.forget(self.id)
             raise
         self._uploads.told()
-        self._meter.tell("ready", found.size)
+        self._meter.tell("ready", kept.size)
         return kept
 
     async def discard(self) -> None:

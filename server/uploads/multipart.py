@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import web
+from aiohttp.helpers import parse_mimetype
 from aiohttp.http_exceptions import HttpProcessingError
 
 from server.auth.principal import Principal
@@ -24,6 +25,7 @@ from server.errors import (
     ApiError,
 )
 from server.openapi.route import route
+from server.uploads.form import Malformed, Part, Scanner
 from server.uploads.incoming import Incoming, too_large
 from server.uploads.models import Form as UploadForm
 from server.uploads.models import Upload, Wanted, shown
@@ -34,22 +36,14 @@ from server.uploads.service import UPLOADS, Uploads
 
 FORM = "multipart/form-data"
 FIELD = "file"
-MAX_FIELDS = 20
-"""Parts of a form; all but the file are passed over."""
 MAX_FIELD = 64 * 1024
-"""Bytes of such a part."""
+"""Bytes of a part that is passed over."""
 OVERHEAD = 1024 * 1024
 """Bytes that a form may have beside its file."""
-CHUNK = 64 * 1024
 SLOW = 60.0
 """Seconds after which an upload must have come at `LEAST_RATE` on average."""
 LEAST_RATE = 512
 """Bytes in a second: who sends a byte now and then holds up a slot for nothing."""
-_PLAIN = frozenset({"", "binary", "8bit", "7bit"})
-# What aiohttp's reader raises on malformed forms.
-_MALFORMED = (ValueError, AssertionError, RuntimeError, LookupError, HttpProcessingError)
-
-T = TypeVar("T")
 
 
 async def receive(request: web.Request, who: Principal, policy: Policy) -> Record:
@@ -65,102 +59,153 @@ async def receive(request: web.Request, who: Principal, policy: Policy) -> Recor
         raise too_large(policy)
     async with uploads.slot(owner):
         form = Form(request, uploads, policy)
-        part = await form.file()
-        incoming = await uploads.begin(
-            owner, policy, part.filename, part.headers.get("Content-Type"), length
-        )
-        try:
-            await form.copy(part, incoming)
-            await form.end()
-            return await incoming.finish()
-        except BaseException:
+        await uploads.require_room(owner)
+        await go_on(request)
+
+        async def begin(part: Part) -> Incoming:
+            return await uploads.begin(owner, policy, part.filename, part.type, length)
+
+        return await _receive(form, begin)
+
+
+async def _receive(form: Form, begin: Callable[[Part], Awaitable[Incoming]]) -> Record:
+    incoming: Incoming | None = None
+    try:
+        async with aclosing(form.pieces()) as pieces:
+            async for piece in pieces:
+                if not isinstance(piece, Part):
+                    if incoming is not None:
+                        await incoming.write(piece)
+                elif incoming is None:
+                    incoming = await begin(piece)
+                else:
+                    raise ApiError(INVALID, f"the form has more than one file in {FIELD!r}")
+        if incoming is None:
+            raise ApiError(NO_FILE, f"the form has no file in its field {FIELD!r}")
+        return await incoming.finish()
+    except BaseException:
+        if incoming is not None:
             await asyncio.shield(incoming.discard())
-            raise
+        raise
+
+
+async def continue_later(_: web.Request) -> None:
+    """For `Expect`: nothing is asked for before it is known whether it would be taken."""
+
+
+async def go_on(request: web.Request) -> None:
+    """Ask a client for the body, if it waits to be asked."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # Or this would be counted as part of the answer.
+        request.writer.output_size = 0
 
 
 class Form:
-    """The parts of a request's body, one after the other."""
+    """A request's body, as it comes."""
 
     def __init__(self, request: web.Request, uploads: Uploads, policy: Policy) -> None:
+        """The body is given up after `uploads.stall` seconds without a byte.
+
+        Raises:
+            ApiError: 415, 400.
+        """
         if request.content_type != FORM:
             raise ApiError(MEDIA_TYPE, f"the body must be {FORM}")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise ApiError(MEDIA_TYPE, "the body must not be compressed")
         self._content = request.content
+        self._transport = request.transport
         self._stall = uploads.stall
-        self._most = policy.max_bytes + OVERHEAD
+        self._turn = uploads.spool.turn
         self._policy = policy
-        self._began = time.monotonic()
-        self._fields = 0
+        self._began, self._came = time.monotonic(), 0
         try:
-            self._reader = MultipartReader(request.headers, request.content)
-        except _MALFORMED as error:
-            raise malformed(error) from error
+            self._scanner = Scanner(_boundary(request))
+        except Malformed as error:
+            raise malformed(error) from None
 
-    async def file(self) -> BodyPartReader:
-        """The part with the file; what stands before it is passed over."""
-        while (part := await self._next()) is not None:
-            if part.name == FIELD and part.filename is not None:
-                encoding = part.headers.get("Content-Transfer-Encoding", "").lower()
-                if encoding not in _PLAIN or "Content-Encoding" in part.headers:
-                    raise ApiError(MEDIA_TYPE, "the file must not be encoded")
-                return part
-            await self._pass(part)
-        raise ApiError(NO_FILE, f"the form has no file in its field {FIELD!r}")
+    async def pieces(self) -> AsyncGenerator[Part | bytes]:
+        """The heads of the fields `file` that are files, and their bytes; the form's other fields
+        are passed over. Ends when the whole body has come.
 
-    async def copy(self, part: BodyPartReader, incoming: Incoming) -> None:
-        """Hand a part's bytes over as they come."""
-        while chunk := await self._wait(part.read_chunk(CHUNK)):
-            await incoming.write(chunk)
-
-    async def end(self) -> None:
-        """Pass over the rest: the form must come to its end, and hold no second file."""
-        while (part := await self._next()) is not None:
-            if part.name == FIELD:
-                raise ApiError(INVALID, f"the form has more than one field {FIELD!r}")
-            await self._pass(part)
-
-    async def _next(self) -> BodyPartReader | None:
-        part = await self._wait(self._reader.next())
-        if part is None:
-            return None
-        self._fields += 1
-        if self._fields > MAX_FIELDS:
-            raise ApiError(INVALID, f"the form has more than {MAX_FIELDS} fields")
-        if not isinstance(part, BodyPartReader):
-            raise ApiError(INVALID, "a form in a form is not taken")
-        return part
-
-    async def _pass(self, part: BodyPartReader) -> None:
-        size = 0
-        while chunk := await self._wait(part.read_chunk(CHUNK)):
-            size += len(chunk)
-            if size > MAX_FIELD:
-                raise ApiError(INVALID, f"a field has more than {MAX_FIELD} bytes")
-
-    async def _wait(self, reading: Awaitable[T]) -> T:
-        """Read on, with patience for so long as something comes."""
+        Raises:
+            ApiError: 400, 408, 413.
+        """
         try:
-            async with asyncio.timeout(self._stall):
-                found = await reading
+            async for piece in self._wanted():
+                yield piece
+        finally:
+            # Whatever the verdict is: the connection goes on, or lingers until it is read.
+            self._listen(True)
+
+    async def _wanted(self) -> AsyncGenerator[Part | bytes]:
+        wanted, passed = False, 0
+        while chunk := await self._chunk():
+            self._judge(len(chunk))
+            try:
+                found = self._scanner.feed(chunk)
+            except Malformed as error:
+                raise malformed(error) from None
+            for piece in found:
+                if isinstance(piece, Part):
+                    wanted, passed = _is_file(piece), 0
+                if wanted:
+                    yield piece
+                elif not isinstance(piece, Part):
+                    passed += len(piece)
+                    if passed > MAX_FIELD:
+                        raise ApiError(INVALID, f"a field has more than {MAX_FIELD} bytes")
+        if not self._scanner.ended:
+            raise ApiError(INVALID, f"the body is no {FORM}: its last boundary is missing")
+
+    def _judge(self, count: int) -> None:
+        """Whether a body that is so much further is neither too large nor too slow."""
+        self._came += count
+        if self._came > self._policy.max_bytes + OVERHEAD:
+            raise too_large(self._policy)
+        took = time.monotonic() - self._began
+        if took > SLOW and self._came < took * LEAST_RATE:
+            raise ApiError(TIMEOUT, f"less than {LEAST_RATE} bytes a second came")
+
+    async def _chunk(self) -> bytes:
+        """The next bytes; nothing more is taken from the socket until they are dealt with."""
+        try:
+            async with self._turn():
+                self._listen(True)
+                async with asyncio.timeout(self._stall):
+                    return await self._content.readany()
         except TimeoutError:
             raise ApiError(TIMEOUT, f"nothing came for {self._stall:g} s") from None
-        except (ConnectionError, web.RequestPayloadError):
+        except (OSError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
+            # The client has hung up, or what it sends is no HTTP any more.
             raise ApiError(INVALID, "the body ended before it was whole") from None
-        except _MALFORMED as error:
-            raise malformed(error) from error
-        came, took = self._content.total_bytes, time.monotonic() - self._began
-        if came > self._most:
-            raise too_large(self._policy)
-        if took > SLOW and came < took * LEAST_RATE:
-            raise ApiError(TIMEOUT, f"less than {LEAST_RATE} bytes a second came")
-        return found
+        finally:
+            self._listen(False)
+
+    def _listen(self, more: bool) -> None:
+        """Whether more is to be taken from the socket."""
+        if self._transport is not None and not self._transport.is_closing():
+            (self._transport.resume_reading if more else self._transport.pause_reading)()
 
 
-def malformed(error: Exception) -> ApiError:
-    """The 400 for a body that is no form; what exactly, the log of the client's own will tell."""
-    del error
-    return ApiError(INVALID, f"the body is no {FORM}: a boundary is missing, or a part's header")
+def _boundary(request: web.Request) -> str:
+    """The parameter `boundary` of the request; empty without one."""
+    parameters = parse_mimetype(request.headers.get("Content-Type", "")).parameters
+    return str(parameters.get("boundary", ""))
+
+
+def _is_file(part: Part) -> bool:
+    if part.name != FIELD or part.filename is None:
+        return False
+    if not part.plain:
+        raise ApiError(MEDIA_TYPE, "the file must not be encoded")
+    return True
+
+
+def malformed(error: Malformed) -> ApiError:
+    """The 400 for a body that is no form."""
+    return ApiError(INVALID, f"the body is no {FORM}: {error}")
 
 
 @route(

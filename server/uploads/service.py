@@ -17,6 +17,7 @@ from server.settings import Settings
 from server.uploads import records
 from server.uploads.checking import Checker, answered
 from server.uploads.incoming import Incoming, stored
+from server.uploads.names import MAX_NAME
 from server.uploads.owners import Owner
 from server.uploads.policies import Policy
 from server.uploads.progress import Meter
@@ -91,6 +92,16 @@ class Uploads:
             if not self._running[owner.label]:
                 del self._running[owner.label]
 
+    async def require_room(self, owner: Owner) -> None:
+        """Whether an owner has any room left: spares one who has none the sending.
+
+        Whether a file fits is judged when it is whole.
+
+        Raises:
+            ApiError: 507.
+        """
+        require_room(await records.used(self.pool, owner), 1, self.quota)
+
     async def begin(
         self, owner: Owner, policy: Policy, name: str | None, declared: str | None, size: int | None
     ) -> Incoming:
@@ -101,8 +112,6 @@ class Uploads:
         """
         with answered():
             sniffer = Sniffer(policy, declared)
-        # Judged again when it is whole; this spares a sender who has no room the sending.
-        require_room(await records.used(self.pool, owner), 1, self.quota)
         id_ = secrets.token_hex(16)
         with stored():
             file = await self.spool.create(id_)
@@ -112,7 +121,8 @@ class Uploads:
 
     def meter(self, owner: Owner, id_: str, name: str, policy: Policy, size: int | None) -> Meter:
         """What tells the owner's tabs how far an upload is."""
-        return Meter(self._ephemeral, owner, id_, name=name[-200:], policy=policy.name, size=size)
+        shown = "".join(char for char in name[-MAX_NAME:] if char.isprintable())
+        return Meter(self._ephemeral, owner, id_, name=shown, policy=policy.name, size=size)
 
     async def forget(self, id_: str) -> None:
         """Take a file out of the store; one that can't be now is found by the cleanup."""

@@ -14,17 +14,19 @@ from server.openapi.route import add
 from server.settings import Settings
 from server.stream.service import SERVICE
 from server.tasks import Tasks
-from server.webhooks import delivery_routes, events, source_routes
-from server.webhooks.doors import deliver_source, door
-from server.webhooks.intake import INTAKE, Intake
+from server.webhooks import events
+from server.webhooks.handling.retention import Retention
+from server.webhooks.handling.waking import Watch
+from server.webhooks.handling.worker import WORKER, Worker
+from server.webhooks.intake.doors import deliver_source, door
+from server.webhooks.intake.intake import INTAKE, Intake
+from server.webhooks.operating import routes as delivery_routes
 from server.webhooks.providers import PROVIDERS, Provider, dodo
 from server.webhooks.providers.dodo import DODO
-from server.webhooks.retention import Retention
-from server.webhooks.sealing import Sealer
-from server.webhooks.signatures import split_secrets
-from server.webhooks.sources import SOURCES, Sources
-from server.webhooks.waking import Watch
-from server.webhooks.worker import WORKER, Worker
+from server.webhooks.signing.signatures import split_secrets
+from server.webhooks.sources import routes as source_routes
+from server.webhooks.sources.cache import SOURCES, Sources
+from server.webhooks.sources.sealing import Sealer
 
 __all__ = ["add_routes", "events", "providers_of", "secrets_of"]
 

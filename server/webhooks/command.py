@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from server.errors import StartError
 from server.openapi.fields import MAX_ID
-from server.webhooks import operating_sql as sql
-from server.webhooks.console import SECONDS, Place, run, table, visible
-from server.webhooks.delivery_models import Chosen, DeliveryRow, DeliveryWhole, Replay, Settled
 from server.webhooks.events import State
-from server.webhooks.sending import send
+from server.webhooks.operating import sql
+from server.webhooks.operating.console import SECONDS, Place, run, table, visible
+from server.webhooks.operating.models import Chosen, DeliveryRow, DeliveryWhole, Replay, Settled
+from server.webhooks.operating.sending import send
 
 if TYPE_CHECKING:
     from server.db.pool import Connection

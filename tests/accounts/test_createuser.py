@@ -1,4 +1,4 @@
-"""The command: on terminals and pipes as a real process, what it says of its input in ours."""
+"""The command: as a real process on a terminal and a pipe, else without one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from server.__main__ import main
 from server.auth import sessions
@@ -43,6 +43,19 @@ def command(
     )
 
 
+async def invoke(database: Database, *arguments: str, password: str | None = PASSWORD) -> Result:
+    """The same without a process, whose start takes a second."""
+    stdin = [] if password is None else ["--password-stdin"]
+    # In a thread, as the command has a loop of its own.
+    return await asyncio.to_thread(
+        CliRunner().invoke,
+        main,
+        ["createuser", *arguments, *stdin],
+        input="" if password is None else f"{password}\n",
+        env={"DATABASE_URL": database.url, "TAILRACE_SECRET": "s" * 32},
+    )
+
+
 async def person(database: Database, email: str) -> asyncpg.Record | None:
     connection = await asyncpg.connect(database.url)
     try:
@@ -66,9 +79,10 @@ async def test_it_makes_the_first_admin(clean: Database) -> None:
 async def test_an_existing_account_is_made_admin_with_a_new_password_and_no_session(
     clean: Database,
 ) -> None:
-    assert command(clean, "ada@example.com").stdout == "made the user ada@example.com\n"
-    again = command(clean, "ada@example.com")
-    assert again.returncode == 1
+    made = await invoke(clean, "ada@example.com")
+    assert made.stdout == "made the user ada@example.com\n"
+    again = await invoke(clean, "ada@example.com")
+    assert again.exit_code == 1
     assert "there is an account ada@example.com already" in again.stderr
     before = await person(clean, "ada@example.com")
     assert before is not None
@@ -77,12 +91,12 @@ async def test_an_existing_account_is_made_admin_with_a_new_password_and_no_sess
     try:
         await sessions.create(connection, before["id"])
         # Anybody may have signed up with that address: without a new password nothing changes.
-        refused = command(clean, "ADA@example.com", "--admin", password=None)
-        assert refused.returncode == 1
+        refused = await invoke(clean, "ADA@example.com", "--admin", password=None)
+        assert refused.exit_code == 1
         assert "give it with --password-stdin" in refused.stderr
         assert await person(clean, "ada@example.com") == before
         assert await connection.fetchval("SELECT count(*) FROM sessions") == 1
-        done = command(clean, "ADA@example.com", "--admin", password="another one")
+        done = await invoke(clean, "ADA@example.com", "--admin", password="another one")
         assert done.stdout == "ada@example.com is an admin now and has the new password\n"
         changed = await person(clean, "ada@example.com")
         assert changed is not None
@@ -97,7 +111,8 @@ async def test_an_existing_account_is_made_admin_with_a_new_password_and_no_sess
 
 
 async def test_promoting_on_a_terminal_asks_for_the_new_password(clean: Database) -> None:
-    assert command(clean, "ada@example.com", password="the first one").returncode == 0
+    made = await invoke(clean, "ada@example.com", password="the first one")
+    assert made.exit_code == 0
     type_twice(clean, "--admin", said=b"is an admin now and has the new password")
     row = await person(clean, "ada@example.com")
     assert row is not None
@@ -119,15 +134,7 @@ async def test_promoting_on_a_terminal_asks_for_the_new_password(clean: Database
 async def test_bad_input_is_one_sentence(
     clean: Database, arguments: list[str], password: str | None, sentence: str
 ) -> None:
-    stdin = [] if password is None else ["--password-stdin"]
-    # In a thread, as the command has a loop of its own.
-    done = await asyncio.to_thread(
-        CliRunner().invoke,
-        main,
-        ["createuser", *arguments, *stdin],
-        input=f"{password}\n",
-        env={"DATABASE_URL": clean.url, "TAILRACE_SECRET": "s" * 32},
-    )
+    done = await invoke(clean, *arguments, password=password)
     assert done.exit_code == 1
     assert done.stdout == ""
     assert done.stderr.startswith(f"tailrace: {sentence}")

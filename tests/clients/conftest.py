@@ -1,4 +1,4 @@
-"""Fixtures of the tests with real clients: the server process, and one Chromium for all.
+"""Fixtures of the tests with real clients: the server process, and a page of a browser.
 
 Everything here runs in the loop of the session, as the browser does; so must the tests.
 """
@@ -10,23 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
 from server.db.pool import Database
 from tests.clients.served import Served
-
-CHROMIUM = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-extensions",
-    "--disable-sync",
-    "--no-first-run",
-    "--mute-audio",
-)
 
 Serve = Callable[..., Awaitable[Served]]
 
@@ -46,15 +33,6 @@ async def serve(place: Path, database: Database) -> AsyncIterator[Serve]:
         complaints = "".join(served.output for served in started)
         assert "Traceback" not in complaints, complaints
         assert " ERROR " not in complaints, complaints
-
-
-@pytest_asyncio.fixture(loop_scope="session", scope="session")
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    """One Chromium for the session."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
-        yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -152,14 +152,21 @@ async def test_files_of_other_kinds_are_not_read(tmp_path: Path) -> None:
 
 async def test_the_page_is_told_what_its_reader_may_see() -> None:
     async def describe(request: web.Request) -> page.PageInfo:
-        return page.PageInfo(demo=True, metrics="admin" in request.query)
+        takes = page.Takes("images", ("image/png",), ("png",), 100)
+        return page.PageInfo(demo=True, metrics="admin" in request.query, uploads=(takes,))
 
     app = web.Application()
     page.add_routes(app, describe)
     async with TestClient(TestServer(app)) as client:
         answer = await client.get("/api/page?admin")
         assert answer.headers["Cache-Control"] == "no-store"
-        assert await answer.json() == {"demo": True, "metrics": True, "version": __version__}
+        takes = {"name": "images", "types": ["image/png"], "extensions": ["png"], "most": 100}
+        assert await answer.json() == {
+            "demo": True,
+            "metrics": True,
+            "uploads": [takes],
+            "version": __version__,
+        }
 
 
 async def test_by_default_a_stranger_sees_no_metrics(client: Client) -> None:

@@ -15,10 +15,14 @@ from tests.served import Served, Stream
 OURS = "https://app.example.com"
 EXPOSED = {
     "Stream-Position", "X-Request-Id", "Retry-After", "Location", "ETag", "RateLimit",
-    "RateLimit-Policy", "Link",
+    "RateLimit-Policy", "Link", "Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size",
+    "Tus-Resumable", "Tus-Version", "Upload-Expires", "Upload-Length", "Upload-Metadata",
+    "Upload-Offset",
 }  # fmt: skip
 ALLOWED = {
     "authorization", "content-type", "if-match", "if-none-match", "last-event-id", "x-request-id",
+    "tus-resumable", "upload-checksum", "upload-length", "upload-metadata", "upload-offset",
+    "x-http-method-override",
 }  # fmt: skip
 METHODS = {"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"}
 

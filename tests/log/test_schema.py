@@ -51,7 +51,7 @@ async def test_a_users_grants_outlive_a_migration(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["users", "sessions", "api_keys", "notifications", "posts", "contacts"]
+    "name", ["users", "sessions", "api_keys", "notifications", "posts", "contacts", "uploads"]
 )
 async def test_a_foreign_table_of_our_name_stops_the_migration(
     database: Database, name: str
@@ -59,7 +59,7 @@ async def test_a_foreign_table_of_our_name_stops_the_migration(
     connection = await asyncpg.connect(database.url)
     await connection.execute(
         "DROP SCHEMA tailrace CASCADE;"
-        " DROP TABLE api_keys, contacts, notifications, posts, sessions, users"
+        " DROP TABLE api_keys, contacts, notifications, posts, sessions, uploads, users"
     )
     await connection.execute(f"CREATE TABLE {name} (id int); INSERT INTO {name} VALUES (1)")
     sentence = f"the table public.{name} exists and is not Tailrace's: give Tailrace a database"

@@ -17,14 +17,19 @@ FROM_ONE = """
     ALTER TABLE public.contacts ALTER id RESTART"""
 
 
-@pytest.fixture
-async def clean(reused: Database) -> Database:
+async def cleaned(reused: Database) -> Database:
     """As everywhere, and the ids of new rows are 1, 2, …"""
     connection = await asyncpg.connect(reused.url)
     await connection.execute(RESET)
     await connection.execute(FROM_ONE)
     await connection.close()
     return reused
+
+
+@pytest.fixture
+async def clean(reused: Database) -> Database:
+    """A clean database for one test."""
+    return await cleaned(reused)
 
 
 @pytest.fixture

@@ -1,11 +1,19 @@
-"""The routes of one line each: they answer whatever happens to the database."""
+"""The registry, and the routes of one line each: they answer whatever happens to the database."""
 
 from __future__ import annotations
 
 from server.db.pool import Database
+from server.resources import RESOURCES
 from tests.gate import gated
 from tests.resources.calls import call, cookie
 from tests.served import Served, served
+
+
+def test_every_address_and_method_is_declared_once() -> None:
+    found = [route for routes in RESOURCES for route in routes]
+    names = [(route.method, route.path) for route in found]
+    assert len(set(names)) == len(names)
+    assert all(route.summary and route.handler.__doc__ for route in found)
 
 
 async def test_hello(server: Served) -> None:

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from server.db.pool import Database
 from server.openapi import reading
 from server.openapi.access import SAFE
 from server.openapi.route import JSON, Route
 from server.resources import RESOURCES
 from tests.resources.calls import Answer, call, cookie
+from tests.resources.conftest import cleaned
 from tests.resources.samples import replaced, sample, strings
-from tests.served import Served
+from tests.served import Served, served
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROUTES = [route for routes in RESOURCES for route in routes]
 PLAIN = [route for route in ROUTES if route.media == JSON]
 WITH_BODY = [route for route in ROUTES if "body" in route.models]
 CLOSED = [route for route in ROUTES if not route.access.open]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def server(reused: Database) -> AsyncIterator[Served]:
+    """One application for all tests: each has people and rows of its own."""
+    async with served(await cleaned(reused), limits="off") as running:
+        yield running
 
 
 def over(routes: Iterable[Route]) -> pytest.MarkDecorator:
@@ -229,12 +241,6 @@ async def made(server: Served, route: Route, user: str, token: str) -> object:
             answer = await call(server, "POST", collection, data, token=token)
             return answer.json["id"]
     return 1
-
-
-def test_every_address_and_method_is_declared_once() -> None:
-    names = [(route.method, route.path) for route in ROUTES]
-    assert len(set(names)) == len(names)
-    assert all(route.summary and route.handler.__doc__ for route in ROUTES)
 
 
 @over(WITH_BODY)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 
 from server.webhooks.providers.dodo import DODO
-from server.webhooks.schemes import HmacHeader, StandardWebhooks, StripeSignature
-from server.webhooks.signatures import BadSignatureError, NoSignatureError, Scheme
+from server.webhooks.signing.schemes import HmacHeader, StandardWebhooks, StripeSignature
+from server.webhooks.signing.signatures import BadSignatureError, NoSignatureError, Scheme
 
 NOW = 1_700_000_000.0
 BODY = b'{"type":"payment.succeeded","data":{"credits":100}}'

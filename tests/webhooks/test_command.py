@@ -20,7 +20,7 @@ from server.__main__ import main
 from server.db.embedded import EmbeddedPostgres
 from server.db.pool import Database
 from server.keys import POOL
-from server.webhooks.console import visible
+from server.webhooks.operating.console import visible
 from server.webhooks.providers import PROVIDERS
 from tests.clean import clean, reused
 from tests.conftest import database_url

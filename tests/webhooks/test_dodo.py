@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from server.webhooks.payments import MAX_CREDITS, Credit, Refund, Subscription, promised
 from server.webhooks.providers.dodo import DODO, credits_of, refund_of, subscription_of
-from server.webhooks.samples.example import Example
-from server.webhooks.signatures import Signed
+from server.webhooks.providers.payments import MAX_CREDITS, Credit, Refund, Subscription, promised
+from server.webhooks.providers.samples.example import Example
+from server.webhooks.signing.signatures import Signed
 
 
 def data_of(kind: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from server.db.pool import Database
 from server.keys import POOL
 from server.webhooks.providers import PROVIDERS, Provider
-from server.webhooks.samples.example import Example
+from server.webhooks.providers.samples.example import Example
 from tests.clean import clean, reused
 from tests.served import Served, served
 from tests.webhooks.test_intake import SECRETS

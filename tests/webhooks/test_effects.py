@@ -14,11 +14,11 @@ import pytest
 
 from server.db.pool import Database
 from server.keys import POOL
-from server.webhooks.deliveries import Delivery
-from server.webhooks.intake import INTAKE
+from server.webhooks.intake.deliveries import Delivery
+from server.webhooks.intake.intake import INTAKE
 from server.webhooks.providers import PROVIDERS, Provider
-from server.webhooks.samples.example import Example
-from server.webhooks.signatures import Signed
+from server.webhooks.providers.samples.example import Example
+from server.webhooks.signing.signatures import Signed
 from tests.clean import clean, reused
 from tests.served import Served, served
 from tests.waiting import until

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.webhooks.envelope import (
+from server.webhooks.providers import PROVIDERS, Provider, source
+from server.webhooks.providers.envelope import (
     MAX_DEPTH,
     BodyError,
     Envelope,
@@ -16,10 +17,9 @@ from server.webhooks.envelope import (
     text_or_none,
     type_name,
 )
-from server.webhooks.providers import PROVIDERS, Provider, source
-from server.webhooks.samples.example import Example
-from server.webhooks.schemes import StandardWebhooks
-from server.webhooks.signatures import Signed
+from server.webhooks.providers.samples.example import Example
+from server.webhooks.signing.schemes import StandardWebhooks
+from server.webhooks.signing.signatures import Signed
 
 READERS = (*PROVIDERS, source("crm", StandardWebhooks()))
 SIGNED = Signed("msg_1", 1_700_000_000.0)
@@ -199,3 +199,8 @@ def test_texts_are_short_and_plain_and_types_are_names() -> None:
         assert type_name(good) == good
     for bad in ("", ".a", "a b", "é", "a\n", "x" * 101, 5, None):
         assert type_name(bad) == "unknown"
+
+
+def test_a_source_of_ones_own_orders_by_numbers_as_by_texts() -> None:
+    for key, body in [("17", b'{"data":{"id":17}}'), (None, b'{"data":{"id":true}}')]:
+        assert source("own", StandardWebhooks()).read(body, {}, Signed("m", None)).key == key

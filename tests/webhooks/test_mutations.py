@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.webhooks.signatures import (
+from server.webhooks.signing.signatures import (
     plain,
 )
 from tests.webhooks.signing import (

@@ -13,8 +13,8 @@ import pytest
 
 from server.db.pool import Database
 from server.keys import POOL
-from server.webhooks import delivery_routes
-from server.webhooks import operating_sql as sql
+from server.webhooks.operating import routes as delivery_routes
+from server.webhooks.operating import sql
 from tests.clean import clean, reused
 from tests.served import BEARER, Served, served
 
@@ -211,7 +211,7 @@ async def test_the_summary_counts_by_source_and_state(
 async def test_a_summary_says_where_it_stopped(
     server: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from server.webhooks import delivery_models
+    from server.webhooks.operating import models as delivery_models
 
     for module in (sql, delivery_models):
         monkeypatch.setattr(module, "MAX_COUNTED", 2)

@@ -10,7 +10,7 @@ import pytest
 
 from server.db.pool import Database
 from server.keys import POOL
-from server.webhooks import operating_sql as sql
+from server.webhooks.operating import sql
 from tests.clean import clean, reused
 from tests.served import BEARER, Served, served
 from tests.waiting import until

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.webhooks.signatures import (
+from server.webhooks.signing.signatures import (
     NoSignatureError,
 )
 from tests.webhooks.signing import (

@@ -16,10 +16,10 @@ from stripe import Webhook as StripeWebhook
 from stripe import WebhookSignature
 
 from server.webhooks.providers.dodo import DODO
+from server.webhooks.providers.samples.example import Example
 from server.webhooks.providers.stripe import STRIPE
-from server.webhooks.samples.example import Example
-from server.webhooks.schemes import StandardWebhooks, StripeSignature
-from server.webhooks.signatures import Signed
+from server.webhooks.signing.schemes import StandardWebhooks, StripeSignature
+from server.webhooks.signing.signatures import Signed
 
 keys = st.binary(min_size=16, max_size=64).map(lambda key: "whsec_" + b64encode(key).decode())
 texts = st.text(st.characters(codec="utf-8"), max_size=200)

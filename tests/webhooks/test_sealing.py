@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.auth.tokens import derive
-from server.webhooks.sealing import NONCE, VERSION, Sealer, SealingError
+from server.webhooks.sources.sealing import NONCE, VERSION, Sealer, SealingError
 
 SECRET = "s" * 32
 PLAIN = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from server.webhooks.providers.dodo import DODO
-from server.webhooks.schemes import Either, HmacHeader, StandardWebhooks, StripeSignature
-from server.webhooks.signatures import (
+from server.webhooks.signing.schemes import Either, HmacHeader, StandardWebhooks, StripeSignature
+from server.webhooks.signing.signatures import (
     Signed,
     split_secrets,
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from server.keys import POOL
-from server.webhooks.sources import SOURCES
+from server.webhooks.sources.cache import SOURCES
 from tests.webhooks.sending import (
     SHOPIFY,
     SLACK,

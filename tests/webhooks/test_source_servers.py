@@ -16,9 +16,10 @@ import pytest
 from server.db.pool import Database
 from server.errors import StartError
 from server.keys import POOL
-from server.webhooks import providers_of, secrets_of, sources
-from server.webhooks.samples.example import Example
-from server.webhooks.sources import SOURCES
+from server.webhooks import providers_of, secrets_of
+from server.webhooks.providers.samples.example import Example
+from server.webhooks.sources import cache as sources
+from server.webhooks.sources.cache import SOURCES
 from tests.clean import clean, reused
 from tests.conftest import absent
 from tests.gate import gated

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from server.keys import POOL
-from server.webhooks import sources
-from server.webhooks.sources import SOURCES
+from server.webhooks.sources import cache as sources
+from server.webhooks.sources.cache import SOURCES
 from tests.served import Served
 from tests.waiting import until
 from tests.webhooks.sending import (

@@ -13,8 +13,8 @@ import pytest
 from server.db.migrate import migrate
 from server.db.pool import Database, connect
 from server.errors import ApiError
-from server.webhooks.deliveries import Delivery, store
-from server.webhooks.intake import Intake
+from server.webhooks.intake.deliveries import Delivery, store
+from server.webhooks.intake.intake import Intake
 from tests.clean import clean, reused
 from tests.waiting import until
 

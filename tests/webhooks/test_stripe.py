@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from server.webhooks.payments import Credit, Refund, Subscription
+from server.webhooks.providers.payments import Credit, Refund, Subscription
+from server.webhooks.providers.samples.example import Example
 from server.webhooks.providers.stripe import STRIPE, credits_of, refund_of, subscription_of
-from server.webhooks.samples.example import Example
-from server.webhooks.signatures import Signed
+from server.webhooks.signing.signatures import Signed
 
 EXAMPLE = Example(user_id="u1", credits=50, reference="9")
 

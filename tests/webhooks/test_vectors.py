@@ -8,8 +8,8 @@ import pytest
 
 from server.webhooks.providers import PROVIDERS
 from server.webhooks.providers.dodo import TEXT_FORM
-from server.webhooks.schemes import HmacHeader, StandardWebhooks, StripeSignature
-from server.webhooks.signatures import BadSignatureError, Scheme, Signed
+from server.webhooks.signing.schemes import HmacHeader, StandardWebhooks, StripeSignature
+from server.webhooks.signing.signatures import BadSignatureError, Scheme, Signed
 
 GITHUB = next(provider.scheme for provider in PROVIDERS if provider.name == "github")
 SLACK = HmacHeader(

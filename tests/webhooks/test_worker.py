@@ -13,11 +13,11 @@ import pytest
 
 from server.db.pool import Database
 from server.keys import POOL, SETTINGS
-from server.webhooks import worker as module
-from server.webhooks.deliveries import Delivery
-from server.webhooks.intake import INTAKE
-from server.webhooks.retention import Retention
-from server.webhooks.worker import WORKER, Attempt, Worker, failed
+from server.webhooks.handling import worker as module
+from server.webhooks.handling.retention import Retention
+from server.webhooks.handling.worker import WORKER, Attempt, Worker, failed
+from server.webhooks.intake.deliveries import Delivery
+from server.webhooks.intake.intake import INTAKE
 from tests.clean import clean, reused
 from tests.gate import gated
 from tests.served import Served, served

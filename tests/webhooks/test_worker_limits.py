@@ -10,8 +10,8 @@ import pytest
 
 from server.db.pool import Database
 from server.keys import POOL
-from server.webhooks import worker as module
-from server.webhooks.worker import WORKER, Worker
+from server.webhooks.handling import worker as module
+from server.webhooks.handling.worker import WORKER, Worker
 from tests.served import served
 from tests.waiting import until
 from tests.webhooks.test_effects import DODO, Shop

@@ -11,7 +11,7 @@ import pytest
 
 from server.db.pool import Database
 from server.keys import POOL
-from server.webhooks import worker as module
+from server.webhooks.handling import worker as module
 from tests.clean import clean, reused
 from tests.process import REPOSITORY, environment
 from tests.served import served

@@ -16,6 +16,7 @@ from scripts.benchmark.rows import (
     sigterm,
     stalled,
     storm,
+    uploads,
     webhooks,
 )
 from scripts.benchmark.world import World
@@ -40,4 +41,5 @@ ROWS = {
     "stalled": Row("Stalled clients", 7, stalled.run),
     "sigterm": Row("SIGTERM with streams open", 1, sigterm.run),
     "webhooks": Row("Webhook intake", 8, webhooks.run),
+    "uploads": Row("Uploads", 4, uploads.run),
 }

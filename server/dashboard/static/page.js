@@ -2,15 +2,17 @@
 
 import { html, render } from "./vendor/htm-preact.js";
 import { createAbout } from "./lib/about.js";
-import { METRICS, parseList } from "./lib/channels.js";
+import { METRICS, matches, parseList } from "./lib/channels.js";
 import { createClients } from "./lib/clients.js";
 import { createEcho } from "./lib/echo.js";
 import { createFeed } from "./lib/feed.js";
-import { asksForMetrics, createIntake } from "./lib/intake.js";
+import { createIntake } from "./lib/intake.js";
 import { createMeter } from "./lib/meter.js";
 import { createNotices } from "./lib/notices.js";
+import { createSender } from "./lib/sending.js";
 import { createStore, useStore } from "./lib/store.js";
 import { createStream } from "./lib/stream.js";
+import { createUploads } from "./lib/uploads.js";
 import { Announcer } from "./view/announcer.js";
 import { Banner } from "./view/banner.js";
 import { Events } from "./view/events.js";
@@ -18,6 +20,7 @@ import { Header } from "./view/header.js";
 import { Overview } from "./view/overview.js";
 import { Publish } from "./view/publish.js";
 import { TryIt } from "./view/try-it.js";
+import { Uploads } from "./view/uploads.js";
 
 const about = createAbout();
 const channels = createStore(fromAddress());
@@ -26,17 +29,28 @@ const meter = createMeter();
 const clients = createClients();
 const echo = createEcho();
 const notices = createNotices({ onRefused: about.refreshReader });
-const wantsMetrics = () => asksForMetrics(channels.get());
+const sender = createSender({ about });
+const uploads = createUploads({ isOwn: sender.isOwn });
+let own = []; // channels that the page listens to for itself, beside the reader's
 const stream = createStream({
-  onEvent: createIntake({ feed, meter, clients, echo, wantsMetrics }),
-  onGap: (gap) => feed.gap({ ...gap, received: Date.now() }),
-  onReady: () => about.refreshServer(),
+  onEvent: createIntake({ feed, meter, clients, uploads, echo, own: () => own }),
+  onGap: (gap) => {
+    feed.gap({ ...gap, received: Date.now() });
+    uploads.again();
+  },
+  onReady: () => {
+    about.refreshServer();
+    uploads.begin();
+  },
 });
 
-/** The reader's channels, and the server's numbers when this reader may have them. */
+/** The reader's channels, and the server's numbers and the uploads when this reader may have them. */
 function listen() {
   const list = channels.get();
-  stream.listen(about.page.get().metrics && !wantsMetrics() ? [...list, METRICS] : list);
+  uploads.follow(about.user.get());
+  const useful = [about.page.get().metrics && METRICS, uploads.channel()].filter(Boolean);
+  own = useful.filter((channel) => !list.some((pattern) => matches(pattern, channel)));
+  stream.listen([...list, ...own]);
 }
 
 function App() {
@@ -52,8 +66,9 @@ function App() {
     <main>
       <${Overview} meter=${meter} clients=${clients} about=${about} />
       <${Events} feed=${feed} channels=${list} onListen=${onListen} />
-      <aside aria-label="Publish and try it">
+      <aside aria-label="Publish, upload and try it">
         <${Publish} echo=${echo} onRefused=${about.refreshReader} />
+        <${Uploads} about=${about} uploads=${uploads} sender=${sender} />
         <${TryIt} channels=${list} />
       </aside>
     </main>
@@ -77,6 +92,7 @@ async function start() {
   await about.refreshReader();
   listen();
   about.page.watch(listen);
+  about.user.watch(listen);
   // Refused: the session may have ended, and with it the right to the metrics.
   stream.status.watch(() => stream.status.get().state === "ended" && about.refreshReader());
   const follow = () => notices.listen(Boolean(about.user.get()));

@@ -28,15 +28,18 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 export function curl(api, item) {
   let path = item.path;
   const query = [];
+  const headers = [];
   for (const parameter of item.parameters ?? []) {
     const value = () => [example(api, parameter.schema, parameter.name)].flat().map((one) => encodeURIComponent(one));
     if (parameter.in === "path") path = path.replace(`{${parameter.name}}`, value()[0]);
     else if (parameter.in === "query" && parameter.required) query.push(...value().map((one) => `${parameter.name}=${one}`));
+    else if (parameter.in === "header" && parameter.required) headers.push("-H", quoted(`${parameter.name}: ${parameter.example}`));
   }
   const words = ["curl"];
   if (Object.values(item.responses).some((answer) => answer.content?.[STREAM])) words.push("-N");
   if (item.method !== "get") words.push("-X", item.method.toUpperCase());
   if (item.security?.length > 0 && !item.security.some((one) => Object.keys(one).length === 0)) words.push("-H", '"Authorization: Bearer $TOKEN"');
+  words.push(...headers);
   const body = item.requestBody?.content["application/json"];
   if (body) words.push("-H", quoted("Content-Type: application/json"), "-d", quoted(JSON.stringify(example(api, body.schema))));
   words.push(quoted(`${location.origin}${path}${query.length > 0 ? `?${query.join("&")}` : ""}`));

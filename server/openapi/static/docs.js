@@ -5,7 +5,7 @@ import { Copyable, curl } from "./curl.js";
 import { Type, Shape, resolve } from "./schema.js";
 import { Words } from "./words.js";
 
-const METHODS = ["get", "post", "put", "patch", "delete"];
+const METHODS = ["get", "post", "put", "patch", "delete", "options"];
 const START = document.getElementById("app");
 
 function operations(api) {

@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from server.webhooks import payments
-from server.webhooks.envelope import (
+from server.webhooks.providers import payments
+from server.webhooks.providers.envelope import (
     Envelope,
     body_id,
     first_text,
@@ -31,12 +31,12 @@ from server.webhooks.envelope import (
     text_or_none,
     type_name,
 )
-from server.webhooks.handling import Effects, Event, Handler, Outcome
-from server.webhooks.payments import Credit, Refund, Subscription, credits_in
+from server.webhooks.providers.handlers import Effects, Event, Handler, Outcome
+from server.webhooks.providers.payments import Credit, Refund, Subscription, credits_in
 from server.webhooks.providers.provider import Headers, Provider
-from server.webhooks.samples import dodo as samples
-from server.webhooks.schemes import Either, HmacHeader, StandardWebhooks
-from server.webhooks.signatures import Signed
+from server.webhooks.providers.samples import dodo as samples
+from server.webhooks.signing.schemes import Either, HmacHeader, StandardWebhooks
+from server.webhooks.signing.signatures import Signed
 
 STANDARD = StandardWebhooks()
 """The door's scheme where the text's form is refused."""

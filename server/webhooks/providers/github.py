@@ -6,11 +6,18 @@ another id, at any time: what handlers do with GitHub's events must bear repetit
 
 from __future__ import annotations
 
-from server.webhooks.envelope import Envelope, body_id, first_text, member, parse, type_name
+from server.webhooks.providers.envelope import (
+    Envelope,
+    body_id,
+    first_text,
+    member,
+    parse,
+    type_name,
+)
 from server.webhooks.providers.provider import Headers, Provider
-from server.webhooks.samples import github as samples
-from server.webhooks.schemes import HmacHeader
-from server.webhooks.signatures import Signed
+from server.webhooks.providers.samples import github as samples
+from server.webhooks.signing.schemes import HmacHeader
+from server.webhooks.signing.signatures import Signed
 
 
 def read(body: bytes, headers: Headers, signed: Signed) -> Envelope:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from server.webhooks.envelope import Envelope
-from server.webhooks.handling import Handler
-from server.webhooks.samples.example import Example
-from server.webhooks.signatures import Scheme, Signed
+from server.webhooks.providers.envelope import Envelope
+from server.webhooks.providers.handlers import Handler
+from server.webhooks.providers.samples.example import Example
+from server.webhooks.signing.signatures import Scheme, Signed
 
 Headers = Mapping[str, str]
-"""Lower-case names, each once (`server.webhooks.signatures.plain`)."""
+"""Lower-case names, each once (`server.webhooks.signing.signatures.plain`)."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from server.webhooks.envelope import (
+from typing import Any
+
+from server.webhooks.providers.envelope import (
     Envelope,
     body_id,
     first_text,
@@ -12,8 +14,8 @@ from server.webhooks.envelope import (
     type_name,
 )
 from server.webhooks.providers.provider import Headers, Provider
-from server.webhooks.samples import generic as samples
-from server.webhooks.signatures import Scheme, Signed
+from server.webhooks.providers.samples import generic as samples
+from server.webhooks.signing.signatures import Scheme, Signed
 
 
 def read(body: bytes, headers: Headers, signed: Signed) -> Envelope:
@@ -29,9 +31,14 @@ def read(body: bytes, headers: Headers, signed: Signed) -> Envelope:
         id=signed.id or body_id(body),
         type=type_name(first_text(member(value, "type"), member(value, "event"))),
         at=moment(member(value, "timestamp")),
-        key=first_text(member(inner, "customer_id"), member(inner, "user_id"), member(inner, "id")),
+        key=first_text(*(_name(member(inner, name)) for name in ("customer_id", "user_id", "id"))),
         data=value if inner is None else inner,
     )
+
+
+def _name(value: Any) -> Any:
+    """An id that is a number, as a text; `True` is none."""
+    return str(value) if type(value) is int else value
 
 
 def source(name: str, scheme: Scheme) -> Provider:

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.webhooks import payments
-from server.webhooks.envelope import (
+from server.webhooks.providers import payments
+from server.webhooks.providers.envelope import (
     Envelope,
     body_id,
     first_text,
@@ -30,12 +30,12 @@ from server.webhooks.envelope import (
     text_or_none,
     type_name,
 )
-from server.webhooks.handling import Effects, Event, Outcome
-from server.webhooks.payments import Credit, Refund, Subscription, credits_in
+from server.webhooks.providers.handlers import Effects, Event, Outcome
+from server.webhooks.providers.payments import Credit, Refund, Subscription, credits_in
 from server.webhooks.providers.provider import Headers, Provider
-from server.webhooks.samples import stripe as samples
-from server.webhooks.schemes import StripeSignature
-from server.webhooks.signatures import Signed
+from server.webhooks.providers.samples import stripe as samples
+from server.webhooks.signing.schemes import StripeSignature
+from server.webhooks.signing.signatures import Signed
 
 PERIODS = {"subscription_create", "subscription_cycle"}
 """Why an invoice is a period's: only these give what the subscription's metadata promises."""

@@ -16,8 +16,8 @@ from typing import Any
 
 from server.webhooks.providers.dodo import DODO
 from server.webhooks.providers.github import GITHUB
+from server.webhooks.providers.samples.example import Example
 from server.webhooks.providers.stripe import STRIPE
-from server.webhooks.samples.example import Example
 from tests.webhooks.oracle.model import Back, Kept, Message, Paid
 
 START = datetime(2026, 11, 1, tzinfo=UTC)

@@ -16,10 +16,10 @@ from server.__main__ import main
 from server.db.faults import LOST
 from server.db.migrate import migrate
 from server.db.pool import Database, connect
-from server.webhooks import intake
-from server.webhooks.deliveries import Delivery, Stored, store
-from server.webhooks.intake import Intake
-from server.webhooks.worker import Worker
+from server.webhooks.handling.worker import Worker
+from server.webhooks.intake import intake
+from server.webhooks.intake.deliveries import Delivery, Stored, store
+from server.webhooks.intake.intake import Intake
 
 if TYPE_CHECKING:
     from server.db.pool import Pool

@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { createStore } from "./store.js";
 
 export function createAbout() {
-  const page = createStore({ demo: false, metrics: false, version: "" });
+  const page = createStore({ demo: false, metrics: false, uploads: [], version: "" });
   const server = createStore({ mode: "" });
   // undefined: not asked yet; null: nobody is signed in.
   const user = createStore(undefined);

@@ -2,9 +2,10 @@
 
 const PATIENCE = 15_000;
 
-export async function call(method, path, { body, bearer } = {}) {
+/** `signal`: ends the request instead of the usual patience, where it may take as long as it takes. */
+export async function call(method, path, { body, bearer, signal } = {}) {
   const headers = { Accept: "application/json" };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (typeof body === "string") headers["Content-Type"] = "application/json";
   if (bearer) headers.Authorization = `Bearer ${bearer}`;
   try {
     const answer = await fetch(path, {
@@ -12,12 +13,12 @@ export async function call(method, path, { body, bearer } = {}) {
       headers,
       body,
       cache: "no-store",
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: signal ?? AbortSignal.timeout(PATIENCE),
     });
     const data = parse(await answer.text());
-    return answer.ok
-      ? { ok: true, status: answer.status, data }
-      : { ok: false, status: answer.status, data, ...problem(answer.status, data) };
+    if (answer.ok) return { ok: true, status: answer.status, data };
+    const retryAfter = Number(answer.headers.get("Retry-After")) || 0; // seconds
+    return { ok: false, status: answer.status, data, retryAfter, ...problem(answer.status, data) };
   } catch (fault) {
     const late = fault.name === "TimeoutError";
     const error = late ? "The server did not answer within 15 seconds" : "The server cannot be reached";

@@ -2,7 +2,7 @@
 // `*` stands for one segment, a final `>` for all the rest.
 
 export const METRICS = "ops.metrics";
-const LIMIT = 128;
+const LIMIT = 126; // a stream has 128; the page may add the metrics and the uploads
 const SEGMENT = /^[A-Za-z0-9_-]+$/;
 
 export function parseList(text) {

@@ -8,6 +8,14 @@ export const count = (n) => (Math.abs(n) < 1e6 ? whole : compact).format(n);
 
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 
+/** A size: 812 B, 4.2 MB. In steps of 1,024, as the limits are. */
+export function bytes(n) {
+  if (n < 1024) return `${count(n)} B`;
+  const step = Math.min(4, Math.floor(Math.log(n) / Math.log(1024)));
+  const value = n / 1024 ** step;
+  return `${Number(value.toFixed(value < 10 ? 1 : 0))} ${["KB", "MB", "GB", "TB"][step - 1]}`;
+}
+
 /** A duration in milliseconds: 3 ms, 1.24 s, 2.1 min. */
 export function duration(ms) {
   if (ms >= 0 && ms < 1) return "< 1 ms";

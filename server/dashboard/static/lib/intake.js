@@ -1,16 +1,17 @@
 // From a stream's message to everything that shows it: the meter, the list, the tiles.
 // Runs once per event, up to thousands of times a second: it parses, counts and hands on.
 
-import { METRICS, matches } from "./channels.js";
+import { METRICS } from "./channels.js";
 
-export function createIntake({ feed, meter, clients, echo, wantsMetrics }) {
+/** `own`: the channels that the page added for itself; they are no news. */
+export function createIntake({ feed, meter, clients, uploads, echo, own }) {
   return function take(message) {
     const now = Date.now();
     const event = parse(message.data);
     const channel = text(event.channel);
     if (channel === METRICS) clients.note(event.data, now);
-    // The page's own feed of metrics is not news, unless the reader asked to see it.
-    if (channel === METRICS && !wantsMetrics()) return;
+    else if (channel === uploads.channel()) uploads.note(event);
+    if (own().includes(channel)) return;
 
     const at = Date.parse(event.at);
     meter.count(at, now);
@@ -28,9 +29,6 @@ export function createIntake({ feed, meter, clients, echo, wantsMetrics }) {
     });
   };
 }
-
-/** Whether somebody's own channel list asks for the metrics. */
-export const asksForMetrics = (channels) => channels.some((pattern) => matches(pattern, METRICS));
 
 function parse(data) {
   try {

@@ -19,10 +19,13 @@ export const Mark = () => html`
 
 export const Bell = () =>
   draw(html`<path d="M8 2a4 4 0 0 0-4 4v2.500L2.750 11h10.500L12 8.500V6a4 4 0 0 0-4-4ZM6.500 13.250a1.600 1.600 0 0 0 3 0" />`);
+export const Bin = () =>
+  draw(html`<path d="M2.750 4.500h10.500M6 4.500V2.750h4V4.500M4.250 4.500l.5 8.750h6.500l.5-8.750M6.750 7v3.750M9.250 7v3.750" />`);
 export const Chevron = () => draw(html`<path d="m6 4 4 4-4 4" />`);
 export const Copy = () =>
   draw(html`<rect x="5.500" y="5.500" width="8" height="8" rx="1.500" /><path d="M10.500 3.500a1 1 0 0 0-1-1h-6a1 1 0 0 0-1 1v6a1 1 0 0 0 1 1" />`);
 export const Done = () => draw(html`<path d="m3.500 8.500 3 3 6-7" />`);
 export const Pause = () => draw(html`<path d="M5.500 3.500v9M10.500 3.500v9" />`);
 export const Play = () => draw(html`<path d="M5 3.500v9l7-4.500z" />`);
+export const Upload = () => draw(html`<path d="M8 10.250V2.750M4.750 6 8 2.750 11.250 6M2.750 10.250v3h10.500v-3" />`);
 export const Warning = () => draw(html`<path d="M8 2.500 14.250 13.500H1.750ZM8 6.500v3.250M8 11.500v.25" />`);

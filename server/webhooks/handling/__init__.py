@@ -1,0 +1,1 @@
+"""What is done with stored deliveries: the worker, its effects, and how long they are kept."""

@@ -1,0 +1,1 @@
+"""The intake: doors, and what is committed before they answer."""

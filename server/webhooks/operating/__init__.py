@@ -1,0 +1,1 @@
+"""Operating: deliveries listed, searched, shown and handled again, by API and command line."""

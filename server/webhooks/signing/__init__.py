@@ -1,0 +1,1 @@
+"""Signatures: what every scheme promises, and the schemes. Pure."""

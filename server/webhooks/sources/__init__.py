@@ -1,0 +1,1 @@
+"""Sources that an admin creates: kept in Postgres, their secrets encrypted."""
