@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import logging
 import os
@@ -57,6 +58,7 @@ def main() -> None:
 def serve(host: str | None, port: int | None, demo: bool | None) -> None:
     """Start the server, with a Postgres of its own unless DATABASE_URL is set."""
     loaded = settings.load(host=host, port=port)
+    gc.disable()  # nothing of what is imported is garbage; the server begins to collect by itself
     # The server takes a third of a second to import, and the other commands need none of it.
     from server.run import serve as run  # noqa: PLC0415
 
@@ -67,6 +69,7 @@ def serve(host: str | None, port: int | None, demo: bool | None) -> None:
 @click.option("--handlers", type=click.IntRange(1, 32), help="Webhooks to handle at once.")
 def worker(handlers: int | None) -> None:
     """Handle webhooks beside the servers of a database, which may then have no workers."""
+    gc.disable()
     from server.run import work  # noqa: PLC0415
 
     sys.exit(work(settings.load(), handlers))

@@ -233,6 +233,7 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
+    gc.enable()
 
 
 async def listen(runner: web.AppRunner, host: str, port: int) -> None:

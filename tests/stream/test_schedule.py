@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from server.db.embedded import EmbeddedPostgres
 from server.db.pool import Database, create_pool
 from tests.conftest import TEMPLATE, database_url
-from tests.stream.bugs import BUGS, Plant, beats_ahead, fork_unasked, spills_nothing
+from tests.stream.bugs import (
+    BUGS,
+    Plant,
+    beats_ahead,
+    fork_unasked,
+    round_for_everybody,
+    spills_nothing,
+)
 from tests.stream.reading import Violation
 from tests.stream.schedule import SMALL, Step, World
 
@@ -145,6 +152,26 @@ def test_what_waits_for_its_round_is_not_passed_over(
     ]
     assert run(10**6, schedule)[None] == 3
     bug(monkeypatch.setattr)
+    with pytest.raises(Violation):
+        run(10**6, schedule)
+
+
+def test_who_comes_while_a_round_is_under_way_is_not_given_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come: Step = ("come", ["a"], False, None, None, False)
+    schedule: list[Step] = [
+        come,
+        ("turn", 3),
+        ("publish", [("a", None, 0)] * 3),
+        ("deliver", 1),
+        come,
+        ("turn", 3),
+        ("deliver", 3),
+        ("turn", 3),
+    ]
+    run(10**6, schedule)
+    round_for_everybody(monkeypatch.setattr)
     with pytest.raises(Violation):
         run(10**6, schedule)
 

@@ -1,4 +1,4 @@
-"""The oracle can fail: each planted bug is caught, in a short run that is lawful without it."""
+"""The oracle can fail: each planted bug is caught, in a run shorter than the lawful one."""
 
 from __future__ import annotations
 
@@ -29,11 +29,3 @@ async def test_a_planted_bug_is_caught(bug: str, database: Database, place: Path
     async with world(database.url, place, plan.users, "within", bug) as it:
         report = await run(it, plan, kills, seed=2, least=150)
     assert report.kinds & kinds, report.violations
-
-
-async def test_without_a_bug_such_a_run_is_lawful(database: Database, place: Path) -> None:
-    plan = Plan(seed=2, users=4)
-    async with world(database.url, place, plan.users, "within") as it:
-        report = await run(it, plan, ("end store", "end handle"), seed=2, least=150)
-    assert report.violations == []
-    assert report.hits.total() == 2
