@@ -190,6 +190,7 @@ class World:
             "TAILRACE_SECRET": "s" * 32,
             "TAILRACE_API_KEY": KEY,
             "TAILRACE_LIMITS": "off",
+            "TAILRACE_UPLOAD_QUOTA": str(2**50),
             "TAILRACE_ACCESS_LOG": "on" if self.options.access_log else "off",
             **settings,
         }
