@@ -66,13 +66,12 @@ expected-statuses = ["400", "401", "403", "404", "405", "408", "412", "413", "41
 
 # tus speaks in headers; and what a file may be, only its length and its bytes tell.
 CONFIG += """
-[checks.missing_required_header]
-expected-statuses = ["400", "401", "403", "404", "405", "406", "412", "415", "422"]
-
 [[operations]]
 include-path-regex = "^/api/uploads/tus"
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "401", "403", "404", "409", "413", "415", "429", "507"]
+[operations.checks.missing_required_header]
+expected-statuses = ["400", "401", "403", "404", "405", "406", "412", "415", "422"]
 """
 
 REFUSING = {
