@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,20 +64,17 @@ class Checker:
         self._threads.close()
 
 
-class answered:  # noqa: N801 - a context manager
-    """What is refused within is answered."""
+@contextmanager
+def answered() -> Iterator[None]:
+    """What is refused within is answered.
 
-    def __enter__(self) -> None:
-        """Nothing."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate a refusal.
-
-        Raises:
-            ApiError: as `ANSWERS` says.
-        """
-        if isinstance(error, Refused):
-            raise ApiError(ANSWERS[error.reason], str(error)) from error
+    Raises:
+        ApiError: as `ANSWERS` says.
+    """
+    try:
+        yield
+    except Refused as error:
+        raise ApiError(ANSWERS[error.reason], str(error)) from error
 
 
 def _look(path: Path, sniffer: Sniffer) -> Looked:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from server.db.faults import LOST
@@ -116,26 +118,22 @@ class Incoming:
         self._meter.tell("failed", self._file.size)
 
 
-class stored:  # noqa: N801 - a context manager
-    """What the disk or the store can't do within is answered, and logged."""
+@contextmanager
+def stored() -> Iterator[None]:
+    """What the disk or the store can't do within is answered, and logged.
 
-    def __enter__(self) -> None:
-        """Nothing."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate.
-
-        Raises:
-            ApiError: 507 or 503.
-        """
-        if isinstance(error, NoSpace):
-            log.warning("no space for an upload: %s", error)
-            raise ApiError(STORAGE, "the server has no room for it") from error
-        if isinstance(error, StoreError):
-            log.warning("an upload failed: %s", error)
-            raise ApiError(
-                UNAVAILABLE, "the store did not take it", headers={"Retry-After": "5"}
-            ) from error
+    Raises:
+        ApiError: 507 or 503.
+    """
+    try:
+        yield
+    except NoSpace as error:
+        log.warning("no space for an upload: %s", error)
+        raise ApiError(STORAGE, "the server has no room for it") from error
+    except StoreError as error:
+        log.warning("an upload failed: %s", error)
+        later = {"Retry-After": "5"}
+        raise ApiError(UNAVAILABLE, "the store did not take it", headers=later) from error
 
 
 def too_large(policy: Policy) -> ApiError:

@@ -92,8 +92,8 @@ async def _live(app: web.Application) -> AsyncIterator[None]:
     tasks.spawn("webhook intake", intake.run)
     if worker.number:
         watch = Watch(service.pubsub, worker.wake)
-        for number in range(worker.number):
-            tasks.spawn(f"webhook worker {number}", worker.run)
+        for loop in range(worker.number):
+            tasks.spawn(f"webhook worker {loop}", worker.run)
         retention = Retention(
             pool, payloads=settings.webhook_retain_payloads, deliveries=settings.webhook_retain
         )
