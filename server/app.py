@@ -24,11 +24,13 @@ from server.guard.rates import LIMITER, POLICIES, policies
 from server.keys import BANNER, FATAL, POOL, SETTINGS
 from server.log.catalog import CATALOG
 from server.log.service import Log
+from server.meters import METERS, Meters
 from server.middleware import MIDDLEWARES, tell
 from server.openapi import serving
 from server.openapi.route import add
 from server.ops import health
 from server.ops.access import ACCESS_LOG, AccessLog
+from server.ops.clock import Clock
 from server.ops.metrics import CHANNEL as METRICS
 from server.ops.metrics import Metrics
 from server.resources import RESOURCES
@@ -38,6 +40,7 @@ from server.stream import events, handlers, introspection
 from server.stream.channels import readable
 from server.stream.directory import DIRECTORY, Directory
 from server.stream.limits import limits_of
+from server.stream.news import News
 from server.stream.permissions import Permissions
 from server.stream.pubsub import PubSub
 from server.stream.service import OPENED, SERVICE, Service
@@ -66,12 +69,15 @@ TAKEN = tuple(
 """What the page is told of uploads."""
 
 
-def build(settings: Settings, database: Database, *, demo: bool) -> web.Application:
-    """The whole application, not started yet."""
+def build(
+    settings: Settings, database: Database, *, demo: bool, door: bool = True
+) -> web.Application:
+    """The whole application, not started yet. `door`: whether anybody can send it requests."""
     app = web.Application(middlewares=MIDDLEWARES)
     app[SETTINGS] = settings
     app[DATABASE] = database
     app[TASKS] = Tasks()
+    app[METERS] = Meters()
     app[BANNER] = []
     app[OPENED] = (METRICS,) if demo else ()
     app[health.READINESS] = health.Readiness()
@@ -86,18 +92,21 @@ def build(settings: Settings, database: Database, *, demo: bool) -> web.Applicat
         app.cleanup_ctx.append(_demo)
         app.router.add_get("/demo", _demo_sign_in)
     app.on_shutdown.append(_say_bye)
-    _add_routes(app)
+    _add_routes(app, door=door)
     cors.set_up(app, settings.cors_origins)
     return app
 
 
-def _add_routes(app: web.Application) -> None:
+def _add_routes(app: web.Application, *, door: bool) -> None:
     add(app, health.healthz, health.readyz)
     add(app, handlers.get_stream, handlers.post_stream, events.get_events, events.post_events)
     add(app, *introspection.ROUTES)
     accounts.add_routes(app)
     webhooks.add_routes(app)
-    uploads.add_routes(app)
+    if door:
+        # Nor does a process without one clean up: on its machine a disk store may be another, and
+        # all of its files without a row.
+        uploads.add_routes(app)
     for routes in RESOURCES:
         add(app, *routes)
     page.add_routes(app, _describe)
@@ -147,8 +156,11 @@ async def _core(app: web.Application) -> AsyncIterator[None]:
         if settings.takeover == "on":
             await service.take_over()
         tasks.spawn("streams", streams.run)
+        tasks.spawn("stream news", News(service).run)
         tasks.spawn("permissions", Permissions(pool, streams, app[OPENED]).run)
-        tasks.spawn("metrics", Metrics(service).run)
+        clock = Clock(pool)
+        tasks.spawn("clock", clock.run)
+        tasks.spawn("metrics", Metrics(service, app[METERS], clock).run)
         if settings.smtp_url:
             mailer = app[MAILER] = Mailer(pool, settings)
             tasks.spawn("mail", mailer.run)

@@ -127,7 +127,7 @@ class Process:
         url = settings.database_url or (postgres.url if postgres else "")
         self._database = Database(url, settings.database_direct_url, embedded=postgres is not None)
         # Before there is a loop: what is made here is there for good, and settled next.
-        self._application = app.build(settings, self._database, demo=demo)
+        self._application = app.build(settings, self._database, demo=demo, door=door)
         _settle()
 
     async def run(self) -> int:

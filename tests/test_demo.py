@@ -4,9 +4,10 @@ import re
 
 import asyncpg
 
+from server.app import DEMO
 from server.db.pool import Database
-from server.demo import SESSIONS
-from server.keys import BANNER
+from server.demo import NOTICES, ORDERS, SESSIONS, Measurement
+from server.keys import BANNER, POOL
 from tests.served import served
 
 
@@ -55,6 +56,36 @@ async def test_sessions_of_former_starts_stay_a_few_and_rows_are_made_once(
               ("users", "notifications")]  # fmt: skip
     await connection.close()
     assert counts == [1, 2]
+
+
+async def test_orders_move_as_events_and_what_the_demo_makes_stays_a_few(
+    database: Database,
+) -> None:
+    async with served(database, demo=True) as server:
+        demo, pool = server.app[DEMO], server.app[POOL]
+        stream, _ = await server.live("public.demo.orders", "posts")
+        for _ in range(ORDERS * 6):
+            await demo.move_orders()
+        assert await pool.fetchval("SELECT count(*) FROM demo_orders") == ORDERS
+        seen = {(await stream.named(None)).data["type"] for _ in range(ORDERS * 6)}
+        assert seen == {"insert", "update", "delete"}
+        await pool.execute(
+            "INSERT INTO notifications (user_id, title) SELECT id, 'Of somebody else' FROM users"
+        )
+        for level in range(NOTICES + 2):
+            await demo.notify()
+            await demo.write_post(Measurement(level_m=level, flow_m3s=1))
+        titles = await pool.fetch("SELECT title, count(*) FROM notifications GROUP BY title")
+        counts = {row["title"]: row["count"] for row in titles}
+        assert (counts["Demo: orders shipped"], counts["Of somebody else"]) == (NOTICES, 1)
+        assert await pool.fetchval("SELECT content FROM posts") == (
+            f"The gauge reads {NOTICES + 1}.00 m. (Made up, once a minute.)"
+        )
+        # Nothing of it needs the account to be there still.
+        await pool.execute("DELETE FROM users")
+        await demo.notify()
+        await demo.write_post(Measurement(level_m=1, flow_m3s=1))
+        assert await pool.fetchval("SELECT count(*) FROM posts") == 0
 
 
 async def test_without_demo_there_is_no_such_door(database: Database) -> None:

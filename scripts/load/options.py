@@ -20,6 +20,7 @@ SIZE = 256 * 1024
 CHANNELS = 10_000
 BATCH = 1_000
 BURST = 20_000
+READERS = 16
 DELIVERED = 2**33
 """Deliveries that are kept account of, at most: a bit each, a GiB of bitmaps."""
 OPENING = 600
@@ -79,6 +80,7 @@ class Options:
     stall: float
     burst: int
     publishers: int
+    readers: int
     connect_rate: float
     settle: float
     seed: int
@@ -96,6 +98,7 @@ class Options:
         """What matters of it for a report; never the key."""
         names = (*COMMON, *SCENARIOS[self.scenario][1])
         kept = {name: getattr(self, name) for name in dict.fromkeys(names)}
+        kept |= {"readers": self.readers} if self.readers else {}
         return kept | {"publishers": self.publishers, "seed": self.seed}
 
 
@@ -158,7 +161,7 @@ def _bound(options: Options) -> None:
         ("clients", 1, CLIENTS), ("seconds", 1, SECONDS), ("rate", 0.1, RATE),
         ("channels", 1, min(CHANNELS, options.clients)), ("batch", 1, BATCH), ("size", 0, SIZE),
         ("share", 0, 1), ("interval", 0.5, SECONDS), ("spread", 0, 60), ("slow", 0, 1),
-        ("stall", 0, SECONDS), ("burst", 0, BURST), ("publishers", 1, 64),
+        ("stall", 0, SECONDS), ("burst", 0, BURST), ("publishers", 1, 64), ("readers", 0, READERS),
         ("connect_rate", 1, 20_000), ("settle", 1, 600),
     )  # fmt: skip
     for name, low, high in bounds:
@@ -181,7 +184,8 @@ def _deliveries(options: Options) -> float:
     patterns = 0
     if options.scenario == "mixed":
         patterns = -(-options.clients // PATTERN_SHARE)
-    return events * ((options.clients - patterns) / options.channels + patterns)
+    every = patterns + options.readers
+    return events * ((options.clients - patterns) / options.channels + every)
 
 
 def resolve(options: Options, url: str) -> Target:
@@ -250,6 +254,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch", type=int, help="events in one POST (1)")
     add("--size", type=int, help="bytes of padding in each event (64)")
     add("--publishers", type=int, default=8, help="connections that publish (8)")
+    add("--readers", type=int, default=0, help="more clients, by server/client.py (0)")
     add("--connect-rate", type=float, default=2000, help="first connects a second (2000)")
     add("--settle", type=float, default=30, help="seconds at most to wait for the last (30)")
     add("--seed", type=int, default=1, help="which clients are cut or slow (1)")

@@ -77,15 +77,16 @@ def build(result: Result) -> dict[str, Any]:
 def untested(result: Result) -> list[str]:
     """Why nothing broken means nothing: the test did not take place, or not to its end."""
     found: list[str] = []
-    clients, judged = result.options.clients, result.verdict.clients
+    options, judged = result.options, result.verdict.clients
+    clients = options.clients + options.readers
     if not result.ledger.acknowledged:
         found.append("no event was published and acknowledged")
     if judged != clients:
         found.append(f"{judged:,} of {clients:,} clients were told where their stream starts")
     open_ = result.publisher.uncertain + result.publisher.unsent
-    if open_ and result.connected * 2 < clients:
+    if open_ and result.connected * 2 < options.clients:
         found.append(
-            f"at the end {result.connected:,} of {clients:,} clients were connected, and"
+            f"at the end {result.connected:,} of {options.clients:,} clients were connected, and"
             f" {open_:,} events were not sent or have an unknown outcome"
         )
     return found
@@ -125,6 +126,10 @@ def _totals(result: Result) -> dict[str, Any]:
         "gaps": dict(meter.gaps),
         "byes": dict(meter.byes),
         "refused": meter.refused,
+        "readers": {
+            "deliveries": sum(reader.deliveries for reader in result.readers),
+            "cuts": sum(reader.cuts for reader in result.readers),
+        },
         "faults": dict(meter.faults),
         "epochs": len(result.ledger.epochs),
     }
@@ -195,10 +200,11 @@ def warnings(result: Result) -> list[str]:
 def text(report: dict[str, Any]) -> str:
     """The end of a run, for a terminal."""
     totals, verdict = report["totals"], report["verdict"]
+    delivered = totals["deliveries"] + totals["readers"]["deliveries"]
     lines = ["", f"{_headline(report)}", ""]
     lines.append(
         f"  {totals['acknowledged']:,} events to {verdict['clients_judged']:,} clients:"
-        f" {totals['deliveries']:,} deliveries of {verdict['expected_deliveries']:,} expected,"
+        f" {delivered:,} deliveries of {verdict['expected_deliveries']:,} expected,"
         f" at most {totals['deliveries_per_second_max']:,}/s"
     )
     names = {"delivery": "delivery", "after_reconnect": "  after a reconnect",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from scripts.load.crowd import Crowd, RefusalError
 from scripts.load.judge import Verdict, judge
 from scripts.load.ledger import Ledger
+from scripts.load.library import Reader
 from scripts.load.meter import Meter, line, micros
 from scripts.load.options import Options, Target
 from scripts.load.publisher import Publisher
@@ -34,6 +35,7 @@ class Result:
     ledger: Ledger
     meter: Meter
     publisher: Publisher
+    readers: list[Reader]
     happened: Happenings
     verdict: Verdict
     settled: bool
@@ -53,6 +55,10 @@ class Run:
         self._meter = Meter(pid)
         self._crowd = Crowd(options, target, self._ledger, self._meter)
         self._publisher = Publisher(options, target, self._ledger, self._meter)
+        self._readers = [
+            Reader(options.clients + number, options, target, self._crowd.decoder)
+            for number in range(options.readers)
+        ]
         self._interrupted = asyncio.Event()
 
     async def play(self) -> Result:
@@ -69,7 +75,7 @@ class Run:
         try:
             with self._signals():
                 await self._publisher.probe()
-                await self._unless_interrupted(self._crowd.open())
+                await self._unless_interrupted(self._open())
                 with _calm():
                     async with scenario.playing() as happened:
                         await self._publish()
@@ -80,7 +86,15 @@ class Run:
                 task.cancel()
             await asyncio.gather(*ticking, return_exceptions=True)
             self._publisher.close()
+            await asyncio.gather(*(reader.close() for reader in self._readers))
             await self._crowd.close()
+
+    async def _open(self) -> None:
+        await self._crowd.open()
+        await asyncio.gather(*(reader.open() for reader in self._readers))
+
+    def _settled(self) -> bool:
+        return self._crowd.settled() and all(reader.settled() for reader in self._readers)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -130,20 +144,20 @@ class Run:
         if self._interrupted.is_set():
             patience = min(patience, EARLY_SETTLE)
         end = began + int(patience * 1e6)
-        while not (settled := self._crowd.settled()) and micros() < end:  # noqa: ASYNC110
+        while not (settled := self._settled()) and micros() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         self._meter.roll()
         return settled, (micros() - began) / 1e6
 
     def _result(self, happened: Happenings, settled: bool, seconds: float) -> Result:
         early = self._interrupted.is_set()
-        witnesses = [client.witness for client in self._crowd.clients]
+        witnesses = [it.witness for it in (*self._crowd.clients, *self._readers)]
         verdict = judge(
             self._ledger, witnesses, settled=settled or not early, gaps=self._options.gaps
         )
         return Result(
-            self._options, self._target, self._ledger, self._meter, self._publisher, happened,
-            verdict, settled, seconds, early, self._meter.ready,
+            self._options, self._target, self._ledger, self._meter, self._publisher,
+            self._readers, happened, verdict, settled, seconds, early, self._meter.ready,
         )  # fmt: skip
 
     # --- beside it --------------------------------------------------------------------------

@@ -58,7 +58,7 @@ class NewKey(Input):
 
     name: Name
     scopes: list[Literal["publish", "read", "notify", "webhooks", "uploads"]] = Field(
-        min_length=1, max_length=4
+        min_length=1, max_length=5
     )
     channels: list[Pattern] = Field([], max_length=MAX_CHANNELS)
     rate: Rate = Rate(requests=1000, seconds=10)

@@ -17,6 +17,7 @@ from aiohttp import web
 from server import __version__
 
 STATIC = Path(__file__).parent / "static"
+CLIENT = Path(__file__).parent / "client"
 INDEX = "index.html"
 
 CONTENT_TYPES = {
@@ -24,6 +25,7 @@ CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".ts": "application/typescript; charset=utf-8",
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
 }
@@ -50,6 +52,17 @@ HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     # Revalidated each time: a new version shows at once, an old one costs a 304.
+    "Cache-Control": "no-cache",
+    "Vary": "Accept-Encoding",
+}
+
+# The browser client is for pages of any origin. Its policy counts where it runs as a worker,
+# which may connect to wherever its page says.
+CLIENT_HEADERS: Mapping[str, str] = {
+    "Access-Control-Allow-Origin": "*",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src *",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
     "Vary": "Accept-Encoding",
 }
@@ -103,16 +116,37 @@ class Asset:
         )
 
 
-def read_assets(root: Path = STATIC) -> dict[str, Asset]:
-    """Every servable file below `root`, by its path relative to it (`vendor/uplot.js`)."""
+def read_assets(
+    root: Path = STATIC, prepare: Callable[[Path, bytes], bytes] = lambda _, body: body
+) -> dict[str, Asset]:
+    """Every servable file below `root`, by its path relative to it (`vendor/uplot.js`).
+
+    `prepare` makes what is served of a file.
+    """
     return {
-        path.relative_to(root).as_posix(): Asset.of(path.read_bytes(), CONTENT_TYPES[path.suffix])
+        path.relative_to(root).as_posix(): Asset.of(
+            prepare(path, path.read_bytes()), CONTENT_TYPES[path.suffix]
+        )
         for path in sorted(root.rglob("*"))
         if path.suffix in CONTENT_TYPES and path.is_file()
     }
 
 
+def lean(path: Path, body: bytes) -> bytes:
+    """A script of ours without indentation and without lines that are only a comment.
+
+    Every page that uses the client loads it. Strings that span lines would suffer: there are none.
+    """
+    if path.suffix != ".js":
+        return body
+    lines = (line.strip() for line in body.splitlines())
+    return (
+        b"\n".join(line for line in lines if line and not line.startswith((b"//", b"/**"))) + b"\n"
+    )
+
+
 ASSETS: web.AppKey[Mapping[str, Asset]] = web.AppKey("dashboard_assets")
+CLIENT_ASSETS: web.AppKey[Mapping[str, Asset]] = web.AppKey("client_assets")
 DESCRIBE: web.AppKey[Describe] = web.AppKey("dashboard_describe")
 
 routes = web.RouteTableDef()
@@ -132,6 +166,16 @@ async def static(request: web.Request) -> web.Response:
     return _answer(request, asset)
 
 
+@routes.get("/client.js")
+@routes.get("/client.d.ts")
+@routes.get("/client/{name:.+}")
+async def client(request: web.Request) -> web.Response:
+    asset = request.app[CLIENT_ASSETS].get(request.path.removeprefix("/"))
+    if asset is None:
+        raise web.HTTPNotFound
+    return _answer(request, asset, CLIENT_HEADERS)
+
+
 @routes.get("/api/page")
 async def page_info(request: web.Request) -> web.Response:
     info = await request.app[DESCRIBE](request)
@@ -145,22 +189,25 @@ async def describe(request: web.Request) -> PageInfo:
 
 
 def add_routes(app: web.Application, describe: Describe = describe) -> None:
-    """Serve the page, its assets and `GET /api/page` from `app`."""
+    """Serve the page, its assets, the browser client and `GET /api/page` from `app`."""
     app[ASSETS] = read_assets()
+    app[CLIENT_ASSETS] = read_assets(CLIENT, lean)
     app[DESCRIBE] = describe
     app.add_routes(routes)
 
 
-def _answer(request: web.Request, asset: Asset) -> web.Response:
+def _answer(
+    request: web.Request, asset: Asset, headers: Mapping[str, str] = HEADERS
+) -> web.Response:
     """200 with the body the reader can take, or 304. Each form has its own strong ETag."""
     body, etag, encoding = asset.body, asset.etag, None
     if asset.gzipped is not None and "gzip" in request.headers.get("Accept-Encoding", ""):
         body, etag, encoding = asset.gzipped, f"{asset.etag}-gzip", "gzip"
     known = request.if_none_match or ()
     if any(tag.value in {etag, "*"} for tag in known):
-        response = web.Response(status=304, headers=HEADERS)
+        response = web.Response(status=304, headers=headers)
     else:
-        response = web.Response(body=body, headers=HEADERS)
+        response = web.Response(body=body, headers=headers)
         response.headers["Content-Type"] = asset.content_type
         if encoding:
             response.headers["Content-Encoding"] = encoding

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from server.db.faults import LOST
+from server.log.seldom import Seldom
 
 if TYPE_CHECKING:
     from server.db.pool import Pool
@@ -40,7 +41,9 @@ class Ephemeral:
         self._pool = pool
         self._urgent: deque[str] = deque()
         self._waiting: deque[str] = deque()
+        self._newest: dict[str, str] = {}
         self._arrived = asyncio.Event()
+        self._losses = Seldom()
         self.sent = 0
         self.dropped = 0
 
@@ -60,6 +63,19 @@ class Ephemeral:
         """
         self._queue(self._waiting, body)
 
+    def elsewhere(self, process: str, channel: str, body: str) -> None:
+        """Announce an event of the catalog to the others: `process`, which is this one, has it.
+
+        Of a channel only the newest waits: what is told every second is worth nothing later.
+
+        Raises:
+            ValueError: as `send`.
+        """
+        text = f'{body[:-1]},"from":"{process}"}}'
+        _require_small(text)
+        self._newest[channel] = text
+        self._arrived.set()
+
     def control(self, message: dict[str, Any]) -> None:
         """Tell all processes, this one included, to do something idempotent.
 
@@ -72,9 +88,7 @@ class Ephemeral:
         self._queue(self._urgent, dumps(message))
 
     def _queue(self, waiting: deque[str], text: str) -> None:
-        if len(text.encode()) > PAYLOAD_BYTES - 3:
-            msg = f"an ephemeral message may have {PAYLOAD_BYTES} bytes"
-            raise ValueError(msg)
+        _require_small(text)
         if len(waiting) >= WAITING:
             waiting.popleft()
             self.dropped += 1
@@ -83,7 +97,9 @@ class Ephemeral:
 
     async def run(self) -> None:
         """Send what waits, at most once in `PERIOD`, until cancelled."""
-        if self._urgent or self._waiting:  # as after an error, which took the signal with it
+        if (
+            self._urgent or self._waiting or self._newest
+        ):  # as after an error, which took the signal with it
             self._arrived.set()
         while True:
             await self._arrived.wait()
@@ -93,14 +109,18 @@ class Ephemeral:
                 await self._pool.execute(SEND, payload)
                 self.sent += 1
             except LOST as error:
-                log.info("an ephemeral message was lost: %r", error)
-            if self._urgent or self._waiting:
+                if count := self._losses.count():
+                    log.info("%d ephemeral messages were lost: %r", count, error)
+            if self._urgent or self._waiting or self._newest:
                 self._arrived.set()
             await asyncio.sleep(PERIOD)
 
     def _take(self) -> str:
         """As many waiting messages of one kind as fit into a notification: a JSON array."""
         kind, waiting = ("c", self._urgent) if self._urgent else ("e", self._waiting)
+        if kind == "e":
+            waiting.extend(self._newest.values())
+            self._newest.clear()
         text = waiting.popleft()
         size = len(text.encode()) + 3
         texts = [text]
@@ -118,12 +138,20 @@ def body_of(channel: str, type_: str, data: Any, key: str | None = None) -> str:
     return dumps({"channel": channel, "type": type_, "key": key, "at": at, "data": data})
 
 
+def _require_small(text: str) -> None:
+    if len(text.encode()) > PAYLOAD_BYTES - 3:
+        msg = f"an ephemeral message may have {PAYLOAD_BYTES} bytes"
+        raise ValueError(msg)
+
+
 def dumps(value: Any) -> str:
     """Compact JSON without line breaks."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def messages(payload: str) -> Iterator[tuple[str, str]]:
-    """The (channel, body) pairs of a received payload."""
+def messages(payload: str, here: str | None = None) -> Iterator[tuple[str, str]]:
+    """The (channel, body) pairs of a received payload, without what process `here` has already."""
     for message in json.loads(payload):
-        yield message["channel"], dumps(message)
+        sender = message.pop("from", None)
+        if sender is None or sender != here:
+            yield message["channel"], dumps(message)

@@ -63,6 +63,11 @@ class Living:
         settled = time.monotonic() - self._found_again >= REMEMBERED
         return settled and not self._lost and not self._too_many
 
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else was there at the last look, which is `LOOK_EVERY` old at most."""
+        return not self._seen.keys() - self._left.keys() - {self.process}
+
     async def join(self, connection: Connection) -> bool:
         """Be among them for as long as this connection is open; whether that worked.
 

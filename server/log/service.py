@@ -95,6 +95,18 @@ class Log:
         await self.stamper.prove()
         return mode
 
+    def announce(self, channel: str, body: str) -> None:
+        """Announce an ephemeral event here at once, and to the other processes if there are any.
+
+        Here it also arrives while the database is away. Of a channel only the newest waits.
+
+        Raises:
+            ValueError: it is larger than a notification (7,000 bytes).
+        """
+        self._sink.announce(channel, body)
+        if not self.living.alone:
+            self.ephemeral.elsewhere(self.living.process, channel, body)
+
     async def _connect(self) -> Connection:
         """A connection of one task's own; its timeouts notice a database that has vanished."""
         return await asyncpg.connect(
@@ -113,5 +125,5 @@ class Log:
         self.reader.wake()
 
     def _announce(self, payload: str) -> None:
-        for channel, body in messages(payload):
+        for channel, body in messages(payload, self.living.process):
             self._sink.announce(channel, body)

@@ -107,6 +107,7 @@ def errors_of(route: Route) -> dict[int, str]:
 
 
 def limited(route: Route) -> bool:
-    """Whether requests are counted: by the route's policy, or with an API key by the key."""
+    """Whether requests are counted: by the route's policy, or with an API key by the key, which an
+    open route that asks for one sometimes has to say."""
     by_key = not route.raw and (not route.access.open or "who" in route.takes)
-    return route.rate is not None or by_key
+    return route.rate is not None or by_key or RATE in route.errors

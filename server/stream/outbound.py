@@ -21,7 +21,7 @@ from contextlib import suppress
 from os import write
 
 from server.db.faults import LOST
-from server.log.model import EventId
+from server.log.model import Event, EventId
 from server.stream import wire
 from server.stream.carrier import Carrier
 from server.stream.names import Matcher
@@ -79,6 +79,7 @@ class Outbound:
         self._replay = replay
         self._on_lost = on_lost
         self._queue: deque[Line] = deque()
+        self._touched = 0
         self._scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(CATCHING)
@@ -92,6 +93,8 @@ class Outbound:
         pubsub.on_single = self._publish
         pubsub.waits = self._rounds.waits
         pubsub.before_rebase = self._rounds.spill
+        self._latency = pubsub.latency
+        pubsub.on_reached = self._follow
 
     @property
     def catching(self) -> int:
@@ -101,7 +104,13 @@ class Outbound:
     def touch(self, lines: list[Line]) -> None:
         """Look after these lines at the loop's next turn. Twice does no harm."""
         self._queue.extend(lines)
+        self._touched += len(lines)
         self._schedule()
+
+    def _follow(self, event: Event) -> None:
+        """Measure how long this event takes to those who wait for it now."""
+        if self._latency.begin(event.body, self._touched, self._rounds.begun):
+            self._schedule()  # or it waits for ever where all are parked
 
     def _publish(self, channel: str, pos: int, frame: bytes) -> None:
         """An event for lines that have this channel alone."""
@@ -155,6 +164,8 @@ class Outbound:
                 if line is not None:
                     line.carrier.abort()
         finally:
+            if self._latency.waits:
+                self._latency.passed(self._touched - len(queue), self._rounds.ended)
             if queue or self._rounds:
                 asyncio.get_running_loop().call_soon(self._empty)
             else:

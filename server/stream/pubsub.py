@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from server.log.model import Event, EventId, GapReason
 from server.stream import wire
+from server.stream.latency import Latency
 from server.stream.names import Index, Matcher
 from server.stream.subscriber import Subscriber
 
@@ -104,10 +105,13 @@ class PubSub:
         """Whether what was told so has still to reach some of the channel's lines."""
         self.before_rebase: Callable[[], None] = lambda: None
         """Everything that was told is to be in the subscribers' own buffers after this."""
+        self.on_reached: Callable[[Event], None] = lambda _: None
+        """Is told of one event of each batch that somebody live is given."""
         self.single: dict[str, dict[Line, None]] = {}
         """By channel, the live lines that have this channel alone: rounds.py serves them."""
         self.published = 0
         self.delivered = 0
+        self.latency = Latency()
         self._live: Index[Subscriber] = Index()
 
     @property
@@ -143,18 +147,25 @@ class PubSub:
 
     def publish(self, events: Sequence[Event]) -> None:
         """Encode each event once and offer the same bytes to every live subscriber it matches."""
+        reached: Event | None = None
         for item in events:
+            before = self.delivered
             frame = wire.event(self.epoch, item)
             self.position = item.pos
             self.ring.append(item.pos, item.channel, frame)
             if item.channel in self.single:
                 self.on_single(item.channel, item.pos, frame)
+                reached = item
             full = self._offer(item.pos, frame, self._live.matching(item.channel))
             for subscriber in full:
                 self.leave(subscriber)
                 # It was live, so it has everything before this event.
                 subscriber.cursor = max(subscriber.cursor, item.pos - 1)
+            if self.delivered != before:
+                reached = item
         self.published += len(events)
+        if reached is not None:
+            self.on_reached(reached)
 
     def _offer(self, pos: int, frame: bytes, matching: Iterable[Subscriber]) -> list[Subscriber]:
         """Hand a frame to all; whose buffers are full.

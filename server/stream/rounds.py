@@ -77,6 +77,12 @@ class Rounds:
         self._open: dict[str, Round] = {}
         self._busy: dict[str, int] = {}
         self._waiting = 0
+        self.begun = 0
+
+    @property
+    def ended(self) -> int:
+        """How many of the `begun` rounds are over: the first ones, as they end in turn."""
+        return self.begun - len(self._queue)
 
     def __bool__(self) -> bool:
         return bool(self._queue)
@@ -91,6 +97,7 @@ class Rounds:
         if found is None or found.size + len(frame) > MOST:
             found = self._open[channel] = Round(channel)
             self._queue.append(found)
+            self.begun += 1
             self._busy[channel] = self._busy.get(channel, 0) + 1
         found.add(pos, frame)
         self._waiting += len(frame)

@@ -9,7 +9,7 @@ from datetime import datetime
 from aiohttp import web
 
 from server.errors import UNAVAILABLE, ApiError
-from server.log.model import EventId, GapReason, Head, Selection, parse_id
+from server.log.model import Event, EventId, GapReason, Head, Selection, parse_id
 from server.log.service import Log
 from server.stream import takeover
 from server.stream.names import Matcher
@@ -42,11 +42,18 @@ class Service:
         self.pubsub = pubsub
         self.streams = streams
         self.replay = Replay(pubsub, log.history)
+        pubsub.on_reached = self._follow
 
     async def take_over(self) -> None:
         """Take connections over from now on, if this aiohttp bears it."""
         if await takeover.works():
             self.outbound = Outbound(self.pubsub, self.replay, self.streams.remove)
+
+    def _follow(self, event: Event) -> None:
+        """Without an outbound: parked handlers are woken with this turn of the loop."""
+        latency = self.pubsub.latency
+        if latency.begin(event.body):
+            asyncio.get_running_loop().call_soon(latency.end)
 
     async def start(self, wanted: Wanted, channels: Matcher, last_event_id: str | None) -> Start:
         """Decide where a stream begins; `last_event_id` is what a browser came back with.

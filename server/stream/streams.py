@@ -54,6 +54,9 @@ class Streams:
     `process`: what the ids of its streams begin with.
     `heartbeat`: seconds of silence that an idle one bears. `deadline`: seconds after which one
     that takes nothing is cut.
+    `begun`: how many there were since the start. `lagging`: those that were not live, or took
+    nothing, at the last look. `written`: bytes given to all, those that have ended included, up to
+    that look.
     """
 
     def __init__(
@@ -63,6 +66,9 @@ class Streams:
         self.pubsub = pubsub
         self.heartbeat = heartbeat
         self.closing = False
+        self.begun = 0
+        self.lagging = 0
+        self.written = 0
         self._deadline = deadline
         self.population = Population(limits or Limits())
         self._open: dict[Subscriber, Stream] = {}
@@ -94,6 +100,7 @@ class Streams:
         lifetime = self.population.lifetime()
         stream.ends = None if lifetime is None else stream.opened + lifetime
         self._open[stream.subscriber] = stream
+        self.begun += 1
         self.pubsub.register(stream.subscriber)
         refusal = self.population.add(stream.address, stream.principal)
         return self.population.refuse("shutdown") if self.closing else refusal
@@ -108,6 +115,7 @@ class Streams:
         stream = self._open.pop(subscriber, None)
         if stream is not None:
             self.population.drop(stream.address, stream.principal)
+            self.written += stream.connection.written - stream.written
             if not self._open:
                 self._empty.set()
 
@@ -133,15 +141,19 @@ class Streams:
         while True:
             await asyncio.sleep(min(TICK, self.heartbeat / 2))
             now, clock = time.monotonic(), time.time()
+            lagging = 0
             for count, stream in enumerate(self):
                 if count % 500 == 499:
                     await asyncio.sleep(0)
+                if not stream.subscriber.live or stream.connection.paused:
+                    lagging += 1
                 try:
                     self._look(stream, now, clock)
                 except Exception as error:
                     # Whatever is wrong with one, the others get their heartbeats.
                     log.exception("a stream failed, its client has to come again: %r", error)
                     stream.connection.abort()
+            self.lagging = lagging
 
     def _look(self, stream: Stream, now: float, clock: float) -> None:
         if stream.connection.paused or now - stream.asked >= self.heartbeat:
@@ -158,6 +170,7 @@ class Streams:
         elif stream.ends is not None and stream.ends <= now:
             self.end(stream, "max-age")
         elif stream.connection.written != stream.written:
+            self.written += stream.connection.written - stream.written
             stream.written, stream.quiet_since = stream.connection.written, now
         elif now - stream.quiet_since >= self.heartbeat:
             stream.quiet_since = now

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from server.db.faults import LOST
+from server.uploads.expiring import MOST, Expiry, delete, discard, locks_of
 from server.uploads.store import NotStored, StoreError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from server.db.pool import Connection, Pool
     from server.uploads.spool import Spool
-    from server.uploads.store import Store
+    from server.uploads.store import Store, Stored
 
 EVERY = 600.0
 """Seconds between two looks at what has expired and at the spool, up to half as many more."""
@@ -32,18 +33,9 @@ WALK = 6 * 3600.0
 ABANDONED = 3600.0
 """Seconds without a write after which a file without a row is a dead process'."""
 BATCH = 500
-MOST = 10_000
-"""Orphans that are removed in one look."""
 FEW = 100
 """Orphans that are removed however few files have a row: see `Cleaner.walk`."""
 
-_EXPIRED = """
-    SELECT id, size FROM public.uploads WHERE expires_at <= now() ORDER BY expires_at LIMIT $1"""
-_EXPIRE = """
-    DELETE FROM public.uploads
-    WHERE id IN (SELECT id FROM public.uploads WHERE expires_at <= now()
-      ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)
-    RETURNING id, state"""
 _KNOWN = "SELECT id, state FROM public.uploads WHERE id = ANY($1)"
 _READY = """
     SELECT id FROM public.uploads
@@ -126,15 +118,8 @@ class Cleaner:
 
     async def expire(self, found: Cleaned) -> None:
         """Remove what has expired: rows first."""
-        if self._dry_run:
-            found.expired = len(await self._pool.fetch(_EXPIRED, MOST))
-            return
-        while rows := await self._pool.fetch(_EXPIRE, BATCH):
-            found.expired += len(rows)
-            for row in rows:
-                if row["state"] == "receiving":
-                    await self._discard(row["id"])
-                await self._delete(row["id"])
+        expiry = Expiry(self._pool, self._store, self._spool)
+        found.expired += await (expiry.count() if self._dry_run else expiry.remove())
 
     async def sweep(self, found: Cleaned) -> None:
         """Remove from this machine's spool what no row allows to be there."""
@@ -152,7 +137,10 @@ class Cleaner:
                 found.spooled += 1
                 found.size += file.size
                 if not self._dry_run:
-                    await self._discard(name)
+                    await discard(self._spool, name)
+        if not self._dry_run:
+            async with locks_of(self._spool) as locks:
+                await locks.sweep()
 
     async def walk(self, found: Cleaned) -> set[str]:
         """Remove from the store what has no row; the files there that have one.
@@ -167,31 +155,37 @@ class Cleaner:
         now: datetime = await self._pool.fetchval(_NOW)
         seen: set[str] = set()
         orphans: dict[str, int] = {}
-        batch: dict[str, int] = {}
+        batch: list[Stored] = []
+        owned = without = 0
 
         async def settle() -> None:
-            known = await self._states(batch)
+            nonlocal owned, without
+            known = await self._states(stored.key for stored in batch)
             seen.update(known)
-            for key, size in batch.items():
-                if key not in known and len(orphans) < MOST:
-                    orphans[key] = size
+            owned += len(known)
+            for stored in batch:
+                if stored.key in known:
+                    continue
+                if (now - stored.modified).total_seconds() < self._older_than:
+                    seen.add(stored.key)  # its row may come
+                    continue
+                without += 1
+                if len(orphans) < MOST:
+                    orphans[stored.key] = stored.size
             batch.clear()
 
         async for stored in self._store.keys():
-            if (now - stored.modified).total_seconds() < self._older_than:
-                seen.add(stored.key)
-                continue
-            batch[stored.key] = stored.size
+            batch.append(stored)
             if len(batch) >= BATCH:
                 await settle()
         await settle()
-        if len(orphans) > max(FEW, len(seen)) and not self._force:
-            found.held += len(orphans)
+        if without > max(FEW, owned) and not self._force:
+            found.held += without
             log.error(
                 "%d files in the store of uploads have no row and %d have one: none is removed, as"
                 " this may be another server's store or database",
-                len(orphans),
-                len(seen),
+                without,
+                owned,
             )
             return seen
         await self._remove(orphans, found)
@@ -222,7 +216,7 @@ class Cleaner:
             # Again, at the last moment: a put that took very long may have got its row by now.
             known = await self._states(batch)
             for key in batch:
-                if key not in known and (self._dry_run or await self._delete(key)):
+                if key not in known and (self._dry_run or await delete(self._store, key)):
                     found.orphans += 1
                     found.size += orphans[key]
 
@@ -233,21 +227,6 @@ class Cleaner:
         for at in range(0, len(wanted), BATCH):
             rows += await self._pool.fetch(_KNOWN, wanted[at : at + BATCH])
         return {row["id"]: row["state"] for row in rows}
-
-    async def _delete(self, key: str) -> bool:
-        """Whether it worked; what is left is found by the next look."""
-        try:
-            await self._store.delete(key)
-        except StoreError as error:
-            log.warning("upload %s is left in the store: %s", key, error)
-            return False
-        return True
-
-    async def _discard(self, name: str) -> None:
-        try:
-            await self._spool.discard(name)
-        except OSError as error:
-            log.warning("upload %s is left in the spool: %s", name, error)
 
     async def _stored(self, key: str) -> bool:
         try:

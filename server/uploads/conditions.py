@@ -15,8 +15,19 @@ from typing import Literal, NamedTuple
 
 Verdict = Literal["send", "not modified", "failed"]
 
+FIELDS = (
+    "If-Match",
+    "If-Unmodified-Since",
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Range",
+    "Range",
+)
+"""The headers that are judged here; several lines of one are one, with commas (5.3)."""
+
 _RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.ASCII | re.IGNORECASE)
-_TAG = re.compile(r'[ \t]*(?:(\*)|(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*"))[ \t]*(?:,|$)')
+# Lists may have empty elements (5.6.1).
+_TAG = re.compile(r'[ \t,]*(?:(\*)|(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*"))[ \t]*(?:,|$)')
 
 
 class Version(NamedTuple):
@@ -99,11 +110,13 @@ def _names(text: str, etag: str, *, weak: bool) -> bool:
 
 def _date(text: str | None) -> datetime | None:
     """A time in a header; what is none counts as not given."""
-    try:
-        found = parsedate_to_datetime(text) if text else None
-    except ValueError:
+    if not text or text.count(",") > 1:  # two of them are none
         return None
-    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
 def _number(digits: str) -> int:

@@ -21,7 +21,7 @@ from server.uploads.policies import Policy
 from server.uploads.progress import Meter
 from server.uploads.records import Found, New, Record
 from server.uploads.sniff import Sniffer
-from server.uploads.spool import SpoolFile
+from server.uploads.spoolfile import SpoolFile
 from server.uploads.store import NoSpace, StoreError
 
 if TYPE_CHECKING:

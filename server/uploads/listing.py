@@ -19,6 +19,7 @@ from server.uploads.models import PolicyName, Upload, UploadPath, shown
 from server.uploads.owners import UPLOADERS, owner_of, owns
 from server.uploads.records import COLUMNS, Record, State
 from server.uploads.service import UPLOADS
+from server.uploads.tus import TUS, Tus
 
 PATH = "/api/uploads"
 TAG = "Uploads"
@@ -130,15 +131,27 @@ async def delete_upload(request: web.Request, who: Principal, path: UploadPath) 
     file for up to an hour more."""
     found = await owned(request, who, path)
     uploads = request.app[UPLOADS]
+    if found.state == "receiving" and await _given_up(request.app[TUS], found.id):
+        return answer(None, status=204)
     # The row first: what is left then is an orphan, which the cleanup removes, and no row shows a
     # file that is not there.
     if not await records.remove(uploads.pool, found.id):
         raise ApiError(NOT_FOUND)
     uploads.told()
-    if found.state == "receiving":
-        await uploads.spool.discard(found.id)
     await uploads.forget(found.id)
     return answer(None, status=204)
+
+
+async def _given_up(tus: Tus, id_: str) -> bool:
+    """Whether an upload that was not whole could be ended, its sender made to leave.
+
+    One that is just being checked or stored can't: it finds that it has no row, and clears up. Nor
+    can one where the spool fails, which the cleanup finds.
+    """
+    try:
+        return await tus.discard(id_)
+    except ApiError:
+        return False
 
 
 async def owned(request: web.Request, who: Principal, path: UploadPath) -> Record:

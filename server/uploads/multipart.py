@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from aiohttp import web
 from aiohttp.helpers import parse_mimetype
-from aiohttp.http_exceptions import HttpProcessingError
 
 from server.auth.principal import Principal
 from server.errors import (
@@ -25,6 +23,7 @@ from server.errors import (
     ApiError,
 )
 from server.openapi.route import route
+from server.uploads.body import Body, go_on
 from server.uploads.form import Malformed, Part, Scanner
 from server.uploads.incoming import Incoming, too_large
 from server.uploads.models import Form as UploadForm
@@ -40,10 +39,6 @@ MAX_FIELD = 64 * 1024
 """Bytes of a part that is passed over."""
 OVERHEAD = 1024 * 1024
 """Bytes that a form may have beside its file."""
-SLOW = 60.0
-"""Seconds after which an upload must have come at `LEAST_RATE` on average."""
-LEAST_RATE = 512
-"""Bytes in a second: who sends a byte now and then holds up a slot for nothing."""
 
 
 async def receive(request: web.Request, who: Principal, policy: Policy) -> Record:
@@ -59,7 +54,7 @@ async def receive(request: web.Request, who: Principal, policy: Policy) -> Recor
         raise too_large(policy)
     async with uploads.slot(owner):
         form = Form(request, uploads, policy)
-        await uploads.require_room(owner)
+        await uploads.require_room(owner, max(1, (length or 0) - OVERHEAD))
         await go_on(request)
 
         async def begin(part: Part) -> Incoming:
@@ -80,6 +75,7 @@ async def _receive(form: Form, begin: Callable[[Part], Awaitable[Incoming]]) -> 
                     incoming = await begin(piece)
                 else:
                     raise ApiError(INVALID, f"the form has more than one file in {FIELD!r}")
+                del piece  # as in `pieces`
         if incoming is None:
             raise ApiError(NO_FILE, f"the form has no file in its field {FIELD!r}")
         return await incoming.finish()
@@ -87,18 +83,6 @@ async def _receive(form: Form, begin: Callable[[Part], Awaitable[Incoming]]) -> 
         if incoming is not None:
             await asyncio.shield(incoming.discard())
         raise
-
-
-async def continue_later(_: web.Request) -> None:
-    """For `Expect`: nothing is asked for before it is known whether it would be taken."""
-
-
-async def go_on(request: web.Request) -> None:
-    """Ask a client for the body, if it waits to be asked."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # Or this would be counted as part of the answer.
-        request.writer.output_size = 0
 
 
 class Form:
@@ -114,12 +98,8 @@ class Form:
             raise ApiError(MEDIA_TYPE, f"the body must be {FORM}")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise ApiError(MEDIA_TYPE, "the body must not be compressed")
-        self._content = request.content
-        self._transport = request.transport
-        self._stall = uploads.stall
-        self._turn = uploads.spool.turn
+        self._body = Body(request, stall=uploads.stall, turn=uploads.spool.turns.turn)
         self._policy = policy
-        self._began, self._came = time.monotonic(), 0
         try:
             self._scanner = Scanner(_boundary(request))
         except Malformed as error:
@@ -132,61 +112,37 @@ class Form:
         Raises:
             ApiError: 400, 408, 413.
         """
-        try:
-            async for piece in self._wanted():
-                yield piece
-        finally:
-            # Whatever the verdict is: the connection goes on, or lingers until it is read.
-            self._listen(True)
-
-    async def _wanted(self) -> AsyncGenerator[Part | bytes]:
         wanted, passed = False, 0
-        while chunk := await self._chunk():
-            self._judge(len(chunk))
-            try:
-                found = self._scanner.feed(chunk)
-            except Malformed as error:
-                raise malformed(error) from None
-            for piece in found:
-                if isinstance(piece, Part):
-                    wanted, passed = _is_file(piece), 0
-                if wanted:
-                    yield piece
-                elif not isinstance(piece, Part):
-                    passed += len(piece)
-                    if passed > MAX_FIELD:
-                        raise ApiError(INVALID, f"a field has more than {MAX_FIELD} bytes")
-        if not self._scanner.ended:
-            raise ApiError(INVALID, f"the body is no {FORM}: its last boundary is missing")
-
-    def _judge(self, count: int) -> None:
-        """Whether a body that is so much further is neither too large nor too slow."""
-        self._came += count
-        if self._came > self._policy.max_bytes + OVERHEAD:
-            raise too_large(self._policy)
-        took = time.monotonic() - self._began
-        if took > SLOW and self._came < took * LEAST_RATE:
-            raise ApiError(TIMEOUT, f"less than {LEAST_RATE} bytes a second came")
-
-    async def _chunk(self) -> bytes:
-        """The next bytes; nothing more is taken from the socket until they are dealt with."""
+        found: list[Part | bytes] = []
         try:
-            async with self._turn():
-                self._listen(True)
-                async with asyncio.timeout(self._stall):
-                    return await self._content.readany()
-        except TimeoutError:
-            raise ApiError(TIMEOUT, f"nothing came for {self._stall:g} s") from None
-        except (OSError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
-            # The client has hung up, or what it sends is no HTTP any more.
-            raise ApiError(INVALID, "the body ended before it was whole") from None
+            while await self._read(found):
+                while found:
+                    piece = found.pop(0)
+                    if isinstance(piece, Part):
+                        wanted, passed = _is_file(piece), 0
+                    if wanted:
+                        yield piece
+                    elif not isinstance(piece, Part):
+                        passed += len(piece)
+                        if passed > MAX_FIELD:
+                            raise ApiError(INVALID, f"a field has more than {MAX_FIELD} bytes")
+                    # What has a name here is in memory until more has come, of each sender.
+                    del piece
         finally:
-            self._listen(False)
+            self._body.leave()
 
-    def _listen(self, more: bool) -> None:
-        """Whether more is to be taken from the socket."""
-        if self._transport is not None and not self._transport.is_closing():
-            (self._transport.resume_reading if more else self._transport.pause_reading)()
+    async def _read(self, found: list[Part | bytes]) -> bool:
+        """Whether more has come; `found` has then what is in it."""
+        chunk = await self._body.read()
+        if self._body.came > self._policy.max_bytes + OVERHEAD:
+            raise too_large(self._policy)
+        if not chunk and not self._scanner.ended:
+            raise ApiError(INVALID, f"the body is no {FORM}: its last boundary is missing")
+        try:
+            found += self._scanner.feed(chunk)
+        except Malformed as error:
+            raise malformed(error) from None
+        return bool(chunk)
 
 
 def _boundary(request: web.Request) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import datetime
 from typing import Literal
 
@@ -60,7 +61,7 @@ CATALOG.watched("user.*.uploads", UploadRow, "Your uploads")
 
 
 class Meter:
-    """Tells of one upload. A user's only: keys have no channel of their own."""
+    """Tells of one upload, and counts its end in `ends`. A user's only: keys have no channel."""
 
     def __init__(
         self,
@@ -71,8 +72,10 @@ class Meter:
         name: str,
         policy: str,
         size: int | None,
+        ends: Counter[str],
     ) -> None:
         self._ephemeral = ephemeral
+        self._ends = ends
         self._channel = f"user.{owner.user_id}.uploads" if owner.user_id else None
         self._id = id_
         self._name = name
@@ -82,6 +85,8 @@ class Meter:
 
     def tell(self, stage: Stage, received: int) -> None:
         """It is so far; a mere advance is told at most once in `PERIOD`."""
+        if stage in ("ready", "failed"):
+            self._ends[stage] += 1
         if self._channel is None:
             return
         now = asyncio.get_running_loop().time()

@@ -35,6 +35,7 @@ _READY = f"""
     WHERE id = $1 AND state = 'receiving'
     RETURNING {COLUMNS}"""  # noqa: S608 - constants
 _REMOVE = "DELETE FROM public.uploads WHERE id = $1 RETURNING id"
+_GIVE_UP = "DELETE FROM public.uploads WHERE id = $1 AND state = 'receiving' RETURNING id"
 
 State = Literal["receiving", "ready"]
 
@@ -152,6 +153,11 @@ async def ready(pool: Pool, id_: str, found: Found, expires: float | None) -> Re
 async def remove(pool: Pool, id_: str) -> bool:
     """Forget a file; whether it was there."""
     return await pool.fetchval(_REMOVE, id_) is not None
+
+
+async def give_up(pool: Pool, id_: str) -> bool:
+    """Forget a file that is not whole; whether it was there."""
+    return await pool.fetchval(_GIVE_UP, id_) is not None
 
 
 def require_room(taken: int, size: int, quota: int) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from server.uploads.patience import patience
 from server.uploads.store import NotStored, Store, StoreError
 from server.uploads.threads import Threads
 
@@ -26,7 +27,7 @@ THREADS = 4
 SLICE = 4 * 1024 * 1024
 """Bytes after which a thread turns to another client, should this one take so many at once."""
 PIECE = 64 * 1024
-"""Bytes that a client has to take within the deadline, where the disk does not send by itself."""
+"""Bytes that are written at once, where the disk does not send by itself."""
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,11 @@ class Sender:
                 raise
             log.warning("upload %s could not be sent to its end: %s", key, error)
             _cut(request)
+        except Exception:
+            # Whatever it is: the answer to it must not be taken for bytes of the file.
+            if response.prepared:
+                _cut(request)
+            raise
 
     def close(self) -> None:
         """Let the threads end."""
@@ -87,11 +93,12 @@ class Sender:
         pieces: AsyncGenerator[bytes] = self._store.open(key, start, length)  # type: ignore[assignment]
         async with aclosing(pieces):
             async for piece in pieces:
+                transport = _transport(request)
                 if not response.prepared:
-                    await _begin(request, response)
+                    await response.prepare(request)
                 view = memoryview(piece)
                 while view:
-                    async with asyncio.timeout(self._deadline):
+                    async with patience(transport, self._deadline):
                         await response.write(view[:PIECE])
                     view = view[PIECE:]
         await response.write_eof()
@@ -108,10 +115,11 @@ class Sender:
         last: asyncio.Future[Any] | None = None
         socket = -1
         try:
-            transport = await self._flushed(request, response)
+            transport = _transport(request)
             # A descriptor of our own: the loop's may be closed, and its number another's, while a
-            # thread is at it.
-            socket = os.dup(transport.get_extra_info("socket").fileno())
+            # thread is at it. Before anything is sent: there may be no more descriptors.
+            socket = _duplicate(transport)
+            await self._flush(request, response, transport)
             end = start + length
             while start < end:
                 if transport.is_closing():
@@ -121,7 +129,8 @@ class Sender:
                 sent = await asyncio.shield(last)
                 start += sent
                 if not sent:
-                    await self._writable(socket)
+                    async with patience(transport, self._deadline):
+                        await _writable(socket)
         finally:
             _close_behind(last, file, socket)
         await response.write_eof()
@@ -134,47 +143,46 @@ class Sender:
             opening.add_done_callback(_close_unwanted)
             raise
 
-    async def _flushed(
-        self, request: web.Request, response: web.StreamResponse
-    ) -> asyncio.Transport:
+    async def _flush(
+        self, request: web.Request, response: web.StreamResponse, transport: asyncio.Transport
+    ) -> None:
         """Send the head, and wait until nothing of it is left to be sent behind our back."""
-        transport = request.transport
-        if transport is None:
-            msg = "the client has gone"
-            raise ConnectionResetError(msg)
         low, high = transport.get_write_buffer_limits()
         transport.set_write_buffer_limits(0)
         try:
             writer = await response.prepare(request)
-            async with asyncio.timeout(self._deadline):
+            async with patience(transport, self._deadline):
                 await asyncio.sleep(0)
                 if writer is not None:
                     await writer.drain()
         finally:
             transport.set_write_buffer_limits(high, low)
-        return transport
-
-    async def _writable(self, socket: int) -> None:
-        """Wait until the client has taken some of it.
-
-        Raises:
-            TimeoutError: it has not.
-        """
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        loop.add_writer(socket, ready.set)
-        try:
-            async with asyncio.timeout(self._deadline):
-                await ready.wait()
-        finally:
-            loop.remove_writer(socket)
 
 
-async def _begin(request: web.Request, response: web.StreamResponse) -> None:
-    if request.transport is None:
+def _transport(request: web.Request) -> asyncio.Transport:
+    if request.transport is None or request.transport.is_closing():
         msg = "the client has gone"
         raise ConnectionResetError(msg)
-    await response.prepare(request)
+    return request.transport
+
+
+def _duplicate(transport: asyncio.Transport) -> int:
+    try:
+        return os.dup(transport.get_extra_info("socket").fileno())
+    except OSError as error:
+        msg = f"cannot send an upload: {error}"
+        raise StoreError(msg) from error
+
+
+async def _writable(socket: int) -> None:
+    """Wait until the client has taken some of it."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_writer(socket, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_writer(socket)
 
 
 def _cut(request: web.Request) -> None:

@@ -53,7 +53,14 @@ class Uploads:
         self._at_once = settings.uploads_per_user if settings.limits == "on" else None
         self._ephemeral = ephemeral
         self._running: Counter[str] = Counter()
+        self.ends: Counter[str] = Counter(ready=0, failed=0)
+        """Uploads that are over, by how."""
         self._closed: str | None = None
+
+    @property
+    def running(self) -> int:
+        """Requests that send something just now."""
+        return self._running.total()
 
     async def check(self, *, needed: bool) -> None:
         """Prove that there is a place for files. `needed`: else they are refused without one.
@@ -92,15 +99,15 @@ class Uploads:
             if not self._running[owner.label]:
                 del self._running[owner.label]
 
-    async def require_room(self, owner: Owner) -> None:
-        """Whether an owner has any room left: spares one who has none the sending.
+    async def require_room(self, owner: Owner, size: int) -> None:
+        """Whether an owner has room for so many bytes: spares one who has not the sending.
 
-        Whether a file fits is judged when it is whole.
+        Whether a file fits is judged again when it is whole.
 
         Raises:
             ApiError: 507.
         """
-        require_room(await records.used(self.pool, owner), 1, self.quota)
+        require_room(await records.used(self.pool, owner), size, self.quota)
 
     async def begin(
         self, owner: Owner, policy: Policy, name: str | None, declared: str | None, size: int | None
@@ -122,7 +129,15 @@ class Uploads:
     def meter(self, owner: Owner, id_: str, name: str, policy: Policy, size: int | None) -> Meter:
         """What tells the owner's tabs how far an upload is."""
         shown = "".join(char for char in name[-MAX_NAME:] if char.isprintable())
-        return Meter(self._ephemeral, owner, id_, name=shown, policy=policy.name, size=size)
+        return Meter(
+            self._ephemeral,
+            owner,
+            id_,
+            name=shown,
+            policy=policy.name,
+            size=size,
+            ends=self.ends,
+        )
 
     async def forget(self, id_: str) -> None:
         """Take a file out of the store; one that can't be now is found by the cleanup."""

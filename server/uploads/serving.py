@@ -25,17 +25,19 @@ from server.errors import (
     NOT_FOUND,
     PRECONDITION,
     RANGE,
+    RATE,
     UNAUTHORIZED,
     UNAVAILABLE,
     ApiError,
 )
+from server.guard.rates import charge
 from server.keys import POOL
 from server.openapi.access import KEY, Access
 from server.openapi.fields import Input, Moment, Output
 from server.openapi.route import answer, route
 from server.openapi.shapes import PlainId
 from server.uploads import records
-from server.uploads.conditions import OutOfRangeError, Part, Version, judge, part
+from server.uploads.conditions import FIELDS, OutOfRangeError, Part, Version, judge, part
 from server.uploads.models import UploadPath, address
 from server.uploads.names import content_disposition
 from server.uploads.owners import UPLOADERS, owns
@@ -110,7 +112,7 @@ class Signed(Output):
     tag="Uploads",
     answers={200: Content, 206: Content, 304: None},
     access=READERS,
-    errors=(UNAUTHORIZED, FORBIDDEN, NOT_FOUND, PRECONDITION, RANGE, UNAVAILABLE),
+    errors=(UNAUTHORIZED, FORBIDDEN, NOT_FOUND, PRECONDITION, RANGE, RATE, UNAVAILABLE),
     headers=("ETag", "Last-Modified", "Cache-Control", "Content-Disposition", "Accept-Ranges"),
     media="*/*",
 )
@@ -121,7 +123,7 @@ async def get_upload(request: web.Request, path: UploadPath, query: Address) -> 
     version = Version(
         f'"{found.sha256}"', (found.ready_at or found.created_at).replace(microsecond=0)
     )
-    verdict = judge(request.headers, version)
+    verdict = judge(_asked(request), version)
     if verdict == "failed":
         raise ApiError(PRECONDITION, "the file is another one")
     headers = describe(found, version, download=query.download is not None)
@@ -158,7 +160,7 @@ async def readable(request: web.Request, id_: str, query: Address) -> Record:
     """The file, if whoever asks may read it.
 
     Raises:
-        ApiError: 404, 403 for a bad signature, 401 for a bad key.
+        ApiError: 404, 403 for a bad signature, 401 for a bad key, 429 beyond a key's rate.
     """
     signed = query.expires is not None or query.signature is not None
     if signed:
@@ -169,6 +171,7 @@ async def readable(request: web.Request, id_: str, query: Address) -> Record:
     if not signed and (found is None or found.visibility != "public"):
         # Also where there is nothing: a bad key is told the same whatever the id.
         who = await identify(request)
+        await charge(request, None, who)
         if found is not None and not owns(who, found.owner):
             found = None
     if found is None:
@@ -231,10 +234,15 @@ def _part(request: web.Request, found: Record, version: Version) -> Part | None:
     if request.method != hdrs.METH_GET:
         return None
     try:
-        return part(request.headers, version, found.size)
+        return part(_asked(request), version, found.size)
     except OutOfRangeError:
         size = f"bytes */{found.size}"
         raise ApiError(RANGE, headers={hdrs.CONTENT_RANGE: size}) from None
+
+
+def _asked(request: web.Request) -> dict[str, str]:
+    given = request.headers
+    return {name: ", ".join(given.getall(name)) for name in FIELDS if name in given}
 
 
 def _is_there(found: Record) -> bool:

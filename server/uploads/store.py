@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHUNK = 256 * 1024
 """Bytes of one piece of a file that is read; some pieces are a little larger, the last smaller."""
 
-_KEY = re.compile(r"(?:[a-z0-9]{2}/)?[a-z0-9]{32}", re.ASCII)
+_KEY = re.compile(r"[a-z0-9]{32}", re.ASCII)
 
 
 class StoreError(Exception):
@@ -94,5 +94,6 @@ def checked(key: str) -> str:
 
 
 def is_key(text: str) -> bool:
-    """Whether it has the form `[a-z0-9]{32}`, or that below a directory of two characters."""
+    """Whether it has the form `[a-z0-9]{32}`. Nothing below a directory has: that is another store,
+    and its files are not ours to clean up."""
     return _KEY.fullmatch(text) is not None

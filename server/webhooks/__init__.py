@@ -10,6 +10,7 @@ from aiohttp import web
 
 from server.errors import StartError
 from server.keys import POOL, SETTINGS
+from server.meters import METERS
 from server.openapi.route import add
 from server.settings import Settings
 from server.stream.service import SERVICE
@@ -85,6 +86,12 @@ async def _live(app: web.Application) -> AsyncIterator[None]:
         worker.wake()
 
     intake = app[INTAKE] = Intake(pool, stored)
+    app[METERS].counter(
+        "webhooks",
+        "Deliveries, as they came and what became of them",
+        lambda: {**intake.counts, **worker.counts},
+        "state",
+    )
     # The start always has a secret; without one, sources are good until this process ends.
     sealer = Sealer(settings.secret or random.token_urlsafe(32))
     sources = app[SOURCES] = Sources(pool, sealer)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
 import pytest_asyncio
 from playwright.async_api import ConsoleMessage, Locator, Page, expect
 
+from server.db.pool import Database
+from server.webhooks.providers.stripe import STRIPE
 from tests.clients.conftest import Serve
-from tests.clients.served import API_KEY, Served
+from tests.clients.served import API_KEY, SECRET, Served
+from tests.process import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -22,6 +28,14 @@ Complaints = list[str]
 _VIOLATIONS = """document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`))"""
 AWAY = "net::ERR_"
+OWN = 1
+"""The stream of the page itself: one, whatever it listens to."""
+STRIPE_SECRET = "whsec_0123456789abcdef0123456789"
+SOME = re.compile(r" to (0\.)?[1-9]")
+"""In words: at most so many, which is more than none."""
+LATENCY = re.compile(r"median now [\d.]+ ms")
+DRAWN = """canvas => canvas.getContext("2d")
+  .getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -50,8 +64,10 @@ def visit(serve: Serve, page: Page, complaints: Complaints) -> Visit:
     """Starts the server and opens its page; the page is left before the server ends."""
 
     @contextlib.asynccontextmanager
-    async def visit(*, demo: bool = True, path: str = "/") -> AsyncIterator[Served]:
-        served = await serve(demo=demo)
+    async def visit(
+        *, demo: bool = True, path: str = "/#/events", **settings: str
+    ) -> AsyncIterator[Served]:
+        served = await serve(demo=demo, **settings)
         await page.goto(f"{served.proxy.url}{path}")
         await expect(pill(page)).to_have_text("Live")
         yield served
@@ -73,9 +89,14 @@ def row(page: Page, *texts: str) -> Locator:
     return found
 
 
+def figure(page: Page, label: str) -> Locator:
+    """What the overview shows under a label."""
+    return page.locator(".tile").filter(has_text=label)
+
+
 def tile(page: Page, label: str) -> Locator:
     """The number under a label."""
-    return page.locator(".tile").filter(has_text=label).locator(".value")
+    return figure(page, label).locator(".value")
 
 
 def sign_in_link(served: Served) -> str:
@@ -99,31 +120,77 @@ async def test_a_committed_row_appears_and_what_it_holds_stays_text(
             "SELECT tailrace.publish('public.evil', $1, $2::jsonb, $1)", markup, json.dumps(markup)
         )
         await row(page, "public.evil").get_by_role("button").click()
-        await expect(page.locator(".detail pre")).to_contain_text(markup)
+        await expect(page.locator(".detail .parsed pre")).to_contain_text(markup)
         assert await page.locator("#app img, #app script").count() == 0
 
 
-async def test_it_counts_the_connected_clients(visit: Visit, page: Page) -> None:
-    async with visit() as served:
-        await expect(tile(page, "Connected clients")).to_have_text("1")
-        async with (
-            aiohttp.ClientSession(served.url) as client,
-            contextlib.AsyncExitStack() as open_,
-        ):
-            for _ in range(3):
-                stream = client.get("/api/stream", params={"channel": "public.a"})
-                await open_.enter_async_context(stream)
-            await expect(tile(page, "Connected clients")).to_have_text("4")
-        await expect(tile(page, "Connected clients")).to_have_text("1")
+async def test_the_overview_follows_what_happens_in_all_processes_and_in_one(
+    visit: Visit, page: Page, place: Path, database: Database
+) -> None:
+    directory = place / "other"
+    directory.mkdir()
+    settings = {"DATABASE_URL": database.url, "TAILRACE_SECRET": SECRET, "TAILRACE_POOL_SIZE": "2"}
+    with ServerProcess(directory, "--no-demo", **settings) as other:
+        async with visit(path="/", STRIPE_WEBHOOK_SECRET=STRIPE_SECRET) as served:
+            url = await asyncio.to_thread(lambda: other.url)
+            chooser = page.get_by_role("combobox", name="Process")
+            clients = tile(page, "Connected clients")
+            async with listening(url, 3):
+                await deliver(served.url, 20)
+                await expect(clients).to_have_text(f"{OWN + 3}")
+                await expect(page.locator(".processes tbody tr")).to_have_count(2)
+                await expect(figure(page, "Deliveries per second")).to_contain_text(SOME)
+                await expect(figure(page, "Latency")).to_contain_text(LATENCY)
+                webhooks = figure(page, "Webhooks per second")
+                for state in ("accepted", "unhandled"):
+                    text = re.compile(rf"{state} now [^;]*{SOME.pattern}")
+                    await expect(webhooks).to_contain_text(text)
+                await expect(webhooks.locator(".legend")).to_contain_text("unhandled")
+                await expect(webhooks.locator(".legend")).not_to_contain_text("dead")
+                # In words it is for who does not see the plot; here for who does.
+                assert await webhooks.locator("canvas").evaluate(DRAWN)
+                options = await chooser.locator("option").all_inner_texts()
+                assert options[0] == "All (2)"
+                (label,) = (text for text in options if text.endswith(f"pid {other.pid}"))
+                await chooser.select_option(label=label)
+                await expect(clients).to_have_text("3")
+                name = label.partition(",")[0]
+                await expect(page.locator(".about")).to_contain_text(f"Process {name}, pid")
+                assert page.url.endswith(f"#/?process={name}")
+                await page.get_by_role("button", name=name).press("Enter")
+                await expect(clients).to_have_text(f"{OWN + 3}")
+            await expect(clients).to_have_text(f"{OWN}")
+
+
+@contextlib.asynccontextmanager
+async def listening(url: str, number: int) -> AsyncIterator[None]:
+    """So many clients that hear the demo."""
+    async with aiohttp.ClientSession(url) as client, contextlib.AsyncExitStack() as stack:
+        for _ in range(number):
+            stream = client.get("/api/stream", params={"channel": "public.demo"})
+            await stack.enter_async_context(stream)
+        yield
+
+
+async def deliver(url: str, number: int) -> None:
+    """Deliveries of a type that nothing is done with."""
+    async with aiohttp.ClientSession(url) as client:
+        for count in range(number):
+            event = {"id": f"evt_{count}", "object": "event", "type": "plan.created", "data": {}}
+            body = json.dumps(event | {"data": {"object": {}}}).encode()
+            headers = STRIPE.scheme.sign(body, STRIPE_SECRET, message_id="", at=time.time())
+            headers["Content-Type"] = "application/json"
+            async with client.post(STRIPE.path, data=body, headers=headers) as answer:
+                assert answer.status == 200
 
 
 async def test_the_printed_link_signs_in_and_the_form_publishes(visit: Visit, page: Page) -> None:
     async with visit() as served:
-        await expect(page.get_by_text("Not signed in")).to_be_visible()
+        await expect(page.get_by_role("link", name="Sign in")).to_be_visible()
         await page.goto(f"{served.proxy.url}{sign_in_link(served)}")
         assert page.url == f"{served.proxy.url}/"
         await expect(page.locator(".person")).to_contain_text("Demo")
-        await expect(pill(page)).to_have_text("Live")
+        await page.get_by_role("link", name="Events").click()
         await page.get_by_label("Type").fill("from-the-form")
         await page.get_by_label("Data (JSON)").fill('{"big": 12345678901234567890}')
         await page.get_by_role("button", name="Publish", exact=True).click()
@@ -166,8 +233,11 @@ async def test_it_comes_back_after_a_restart(
 async def test_a_stranger_needs_a_key_to_publish(
     visit: Visit, page: Page, complaints: Complaints
 ) -> None:
-    async with visit(demo=False):
-        await expect(tile(page, "Connected clients")).to_have_text("–")
+    async with visit(demo=False, path="/"):
+        await expect(page.locator(".not-told")).to_contain_text("for admins")
+        await expect(tile(page, "Received per second")).to_be_visible()
+        await expect(tile(page, "Connected clients")).to_have_count(0)
+        await page.get_by_role("link", name="Events").click()
         await page.get_by_role("button", name="Publish", exact=True).click()
         await expect(page.locator(".result")).to_contain_text("Unauthorized")
         await page.get_by_label("API key").fill(API_KEY)
@@ -178,7 +248,7 @@ async def test_a_stranger_needs_a_key_to_publish(
 
 
 async def test_channels_can_be_chosen_and_stand_in_the_address(visit: Visit, page: Page) -> None:
-    async with visit(path="/#channels=public.numbers") as served:
+    async with visit(path="/#/events?channels=public.numbers") as served:
         await served.publish_on("public.others", {"n": 0})
         await served.publish(1)
         await expect(row(page, "public.numbers")).to_have_count(1)
@@ -188,4 +258,4 @@ async def test_channels_can_be_chosen_and_stand_in_the_address(visit: Visit, pag
         await expect(pill(page)).to_have_text("Live")
         await served.publish_on("public.others", {"n": 1})
         await expect(row(page, "public.others", '"n": 1')).to_be_visible()
-        assert page.url.endswith("#channels=public.others%2Cpublic.*")
+        assert page.url.endswith("#/events?channels=public.others%2Cpublic.*")

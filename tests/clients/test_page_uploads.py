@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import re
@@ -11,12 +10,12 @@ from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, FilePayload, Locator, Page, expect
+from playwright.async_api import Browser, FilePayload, Locator, Page, expect
 
-from server.auth.sessions import COOKIE
 from server.db.pool import Database
 from server.uploads.policies import MIB
 from tests.clean import reused
+from tests.clients.tabs import Tabs, tabs
 from tests.served import Served, served
 from tests.uploads import making
 
@@ -34,16 +33,14 @@ _DROP = """([name, type, base64]) => {
   transfer.items.add(new File([bytes], name, { type }));
   return transfer;
 }"""
-_VIOLATIONS = """document.addEventListener("securitypolicyviolation", (event) =>
-  console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`))"""
 
 
-class Tabs(NamedTuple):
+class Both(NamedTuple):
     """Two tabs of one user."""
 
     one: Page
     two: Page
-    complaints: list[str]
+    all: Tabs
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -54,28 +51,10 @@ async def server(reused: Database) -> AsyncIterator[Served]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def tabs(server: Served, browser: Browser) -> AsyncIterator[Tabs]:
-    """A new user's, and both live; at the end the browser must have complained of nothing."""
-    complaints: list[str] = []
-
-    def listen(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            complaints.append(f"{message.type}: {message.text} {message.location}")
-
-    expect.set_options(timeout=20_000)
-    context = await browser.new_context()
-    await context.add_init_script(_VIOLATIONS)
-    context.on("console", listen)
-    context.on("weberror", lambda fault: complaints.append(str(fault.error)))
-    _, token = await server.sign_in()
-    await context.add_cookies([{"name": COOKIE, "value": token, "url": server.url}])
-    both = Tabs(await context.new_page(), await context.new_page(), complaints)
-    await asyncio.gather(both.one.goto(server.url), both.two.goto(server.url))
-    for tab in (both.one, both.two):
-        await expect(tab.get_by_text("Nothing here yet.")).to_be_visible()
-    yield both
-    await context.close()
-    assert not complaints
+async def both(server: Served, browser: Browser) -> AsyncIterator[Both]:
+    """A new user's, and both live."""
+    async with tabs(server, browser) as opened:
+        yield Both(await opened.open("/uploads"), await opened.open("/uploads"), opened)
 
 
 def section(tab: Page) -> Locator:
@@ -115,53 +94,53 @@ async def slowly(tab: Page, rate: int) -> AsyncIterator[None]:
 
 
 async def test_a_dropped_file_has_a_bar_in_the_other_tab_and_then_its_picture_in_both(
-    tabs: Tabs,
+    both: Both,
 ) -> None:
-    async with slowly(tabs.one, SLOW):
-        await drop(tabs.one, "weir.png", PICTURE)
-        for tab in (tabs.two, tabs.one):
+    async with slowly(both.one, SLOW):
+        await drop(both.one, "weir.png", PICTURE)
+        for tab in (both.two, both.one):
             bar = section(tab).get_by_role("progressbar", name="weir.png")
             await expect(bar).to_be_visible()
-        await expect(section(tabs.two).locator(".run")).to_contain_text(re.compile("[1-9] % of"))
-        await expect(section(tabs.two).locator(".gallery")).to_have_count(0)
-    for tab in (tabs.two, tabs.one):
+        await expect(section(both.two).locator(".run")).to_contain_text(re.compile("[1-9] % of"))
+        await expect(section(both.two).locator(".gallery")).to_have_count(0)
+    for tab in (both.two, both.one):
         await expect(picture(tab, "weir.png")).to_have_js_property("naturalWidth", WIDTH)
         await expect(section(tab).get_by_role("progressbar")).to_have_count(0)
     # And for who comes later, by the list.
-    await tabs.two.reload()
-    await expect(picture(tabs.two, "weir.png")).to_have_js_property("naturalWidth", WIDTH)
+    await both.two.reload()
+    await expect(picture(both.two, "weir.png")).to_have_js_property("naturalWidth", WIDTH)
 
 
-async def test_several_files_go_each_by_its_policy_and_a_refused_one_tells_why(tabs: Tabs) -> None:
+async def test_several_files_go_each_by_its_policy_and_a_refused_one_tells_why(both: Both) -> None:
     markup = "<img src=x onerror=alert(1)>.png"
     await choose(
-        tabs.one,
+        both.one,
         {"name": "prices.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"},
         {"name": markup, "mimeType": "image/png", "buffer": making.HTML},
         {"name": "huge.png", "mimeType": "image/png", "buffer": bytes(5 * MIB + 1)},
         {"name": "weir.png", "mimeType": "image/png", "buffer": PICTURE},
     )
-    refused = section(tabs.one).get_by_role("list", name="Not uploaded").get_by_role("listitem")
+    refused = section(both.one).get_by_role("list", name="Not uploaded").get_by_role("listitem")
     await expect(refused).to_have_count(2)
     await expect(refused.nth(0)).to_contain_text(f"{markup} Invalid file type")
     await expect(refused.nth(1)).to_contain_text("File too large: at most 5 MB")
-    failed = section(tabs.two).get_by_role("list", name="Under way").filter(has_text=markup)
+    failed = section(both.two).get_by_role("list", name="Under way").filter(has_text=markup)
     await expect(failed).to_contain_text("Failed")
-    for tab in (tabs.one, tabs.two):
+    for tab in (both.one, both.two):
         await expect(section(tab).locator(".file")).to_have_text(
             [re.compile("^weir.png"), re.compile("^csvprices.csv8 B · private")]
         )
     # The browser itself tells the console of the 400.
-    tabs.complaints[:] = [text for text in tabs.complaints if "status of 400" not in text]
+    both.all.forgive("status of 400")
 
 
-async def test_what_is_deleted_in_one_tab_goes_from_the_other(tabs: Tabs) -> None:
-    await choose(tabs.one, {"name": "weir.png", "mimeType": "image/png", "buffer": PICTURE})
-    await expect(picture(tabs.two, "weir.png")).to_be_visible()
-    await section(tabs.two).get_by_role("button", name="Delete weir.png").press("Enter")
-    await section(tabs.two).get_by_role("button", name="Press again").press("Enter")
-    for tab in (tabs.two, tabs.one):
+async def test_what_is_deleted_in_one_tab_goes_from_the_other(both: Both) -> None:
+    await choose(both.one, {"name": "weir.png", "mimeType": "image/png", "buffer": PICTURE})
+    await expect(picture(both.two, "weir.png")).to_be_visible()
+    await section(both.two).get_by_role("button", name="Delete weir.png").press("Enter")
+    await section(both.two).get_by_role("button", name="Press again").press("Enter")
+    for tab in (both.two, both.one):
         await expect(section(tab).locator(".file")).to_have_count(0)
         await expect(tab.get_by_text("Nothing here yet.")).to_be_visible()
-    await tabs.one.reload()
-    await expect(tabs.one.get_by_text("Nothing here yet.")).to_be_visible()
+    await both.one.reload()
+    await expect(both.one.get_by_text("Nothing here yet.")).to_be_visible()

@@ -22,6 +22,23 @@ _CALL = """async ([method, path, body]) => {
   return [answer.status, await answer.json()];
 }"""
 
+# A picture that the browser makes, sent as the text's route takes it, then shown.
+_UPLOAD = """async ([type, field]) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 30, height: 20 });
+  canvas.getContext("2d").fillRect(5, 5, 9, 9);
+  const picture = await new Promise((done) => canvas.toBlob(done, type));
+  const form = new FormData();
+  form.append(field, picture, "Käse.png");
+  const answer = await fetch("/api/upload", { method: "POST", body: form });
+  return [answer.status, await answer.json()];
+}"""
+_SHOW = """async (url) => {
+  const image = document.body.appendChild(new Image());
+  image.src = url;
+  await image.decode();
+  return [image.naturalWidth, image.naturalHeight];
+}"""
+
 
 async def call(page: Page, method: str, path: str, body: object = None) -> tuple[int, dict]:  # type: ignore[type-arg]
     status, answer = await page.evaluate(_CALL, [method, path, body])
@@ -74,6 +91,8 @@ async def test_the_texts_routes_answer_a_browser_as_the_text_says(serve: Serve, 
     ):
         found, answer = await call(page, method, path)
         assert (found, answer["error"]) == (status, error), path
+    status, answer = await page.evaluate(_UPLOAD, ["image/png", "file"])
+    assert (status, answer["error"]) == (401, "Unauthorized")
     await sign_up(page, "ada@example.com")
     status, answer = await call(page, "GET", "/api/user/profile")
     assert (status, answer["user"]["creditsTotal"]) == (200, 0)
@@ -83,4 +102,10 @@ async def test_the_texts_routes_answer_a_browser_as_the_text_says(serve: Serve, 
     assert status == 201
     assert await call(page, "GET", f"/api/posts/{post['id']}") == (200, post)
     assert await call(page, "DELETE", f"/api/posts/{post['id']}") == (200, {"success": True})
+    for kind in ("image/png", "image/jpeg", "image/webp"):
+        status, answer = await page.evaluate(_UPLOAD, [kind, "file"])
+        assert (status, answer["type"]) == (200, kind), answer
+        assert await page.evaluate(_SHOW, answer["url"]) == [30, 20]
+    status, answer = await page.evaluate(_UPLOAD, ["image/png", "picture"])
+    assert (status, answer["error"]) == (400, "No file provided")
     await page.goto("about:blank")

@@ -17,12 +17,12 @@ EXPOSED = {
     "Stream-Position", "X-Request-Id", "Retry-After", "Location", "ETag", "RateLimit",
     "RateLimit-Policy", "Link", "Tus-Checksum-Algorithm", "Tus-Extension", "Tus-Max-Size",
     "Tus-Resumable", "Tus-Version", "Upload-Expires", "Upload-Length", "Upload-Metadata",
-    "Upload-Offset",
+    "Upload-Offset", "Accept-Ranges", "Content-Disposition", "Content-Range",
 }  # fmt: skip
 ALLOWED = {
     "authorization", "content-type", "if-match", "if-none-match", "last-event-id", "x-request-id",
     "tus-resumable", "upload-checksum", "upload-length", "upload-metadata", "upload-offset",
-    "x-http-method-override",
+    "x-http-method-override", "range", "if-range",
 }  # fmt: skip
 METHODS = {"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"}
 

@@ -38,7 +38,7 @@ def double(before: int, frames: Frames) -> Frames:
 
 
 def swallow_the_end(before: int, frames: Frames) -> Frames:
-    return [] if before >= 35 else frames
+    return [] if before >= 20 else frames
 
 
 class Swap:

@@ -110,3 +110,19 @@ async def test_an_ephemeral_event_reaches_the_clients_of_every_process(clean: Da
 
 def test_a_body_is_one_line() -> None:
     assert "\n" not in body_of("a", "t", "x\ny\r")
+
+
+async def test_what_others_are_told_is_the_newest_and_skipped_where_it_comes_from(
+    ephemeral: Ephemeral,
+) -> None:
+    for number in range(WAITING + 1):
+        ephemeral.elsewhere("0a0a0a0a", "ops.x", body_of("ops.x", "t", number))
+    ephemeral.send("a", "t", 0)
+    payload = ephemeral._take()[1:]
+    assert ephemeral.dropped == 0
+    found = [(channel, json.loads(body)) for channel, body in messages(payload, "0b0b0b0b")]
+    assert [(channel, body["data"]) for channel, body in found] == [("a", 0), ("ops.x", WAITING)]
+    assert all("from" not in body for _, body in found)
+    assert [channel for channel, _ in messages(payload, "0a0a0a0a")] == ["a"]
+    with pytest.raises(ValueError, match="7000 bytes"):
+        ephemeral.elsewhere("0a0a0a0a", "a", body_of("a", "t", "x" * PAYLOAD_BYTES))

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from server.db.embedded import EmbeddedPostgres
 from server.errors import StartError
-from server.uploads import multipart
+from server.uploads import body
 from server.uploads.policies import MIB
 from tests.uploads import making
 from tests.uploads.forms import BOUNDARY, CLOSE, OPEN, Door, answer, door, form, head, part
@@ -223,8 +223,8 @@ async def test_a_length_that_is_too_short_ends_the_body(uploads: Door) -> None:
 async def test_a_byte_now_and_then_is_given_up(
     uploads: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multipart, "SLOW", 0.05)
-    monkeypatch.setattr(multipart, "LEAST_RATE", 10**9)
+    monkeypatch.setattr(body, "SLOW", 0.05)
+    monkeypatch.setattr(body, "LEAST_RATE", 10**9)
     reader, writer = await begun(uploads, head(len(BODY)) + BODY[:300])
     reading = asyncio.ensure_future(read(reader))
 

@@ -22,6 +22,9 @@ from server.uploads import cleaning
 from server.uploads.cleaning import ABANDONED, Cleaned, Cleaner
 from server.uploads.records import Record
 from server.uploads.service import UPLOADS
+from server.uploads.spool import Spool
+from server.uploads.tus import locks
+from server.uploads.tus.locks import Locks
 from tests.conftest import database_url
 from tests.served import Served
 from tests.uploads.kept import keep, running
@@ -182,6 +185,92 @@ async def test_a_store_that_is_anothers_is_left_alone(site: Site) -> None:
     forced = await site.cleaner(force=True).look()
     assert forced.orphans == cleaning.FEW + 1
     assert await site.stored() == set()
+
+
+async def test_so_is_one_with_more_files_than_one_look_removes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleaning, "FEW", 2)
+    monkeypatch.setattr(cleaning, "MOST", 3)
+    await site.empty()
+    for _ in range(4):
+        await site.keep()
+    for _ in range(5):
+        await site.orphan()
+    assert await site.cleaner().look() == Cleaned(held=5)
+    assert len(await site.stored()) == 9
+
+
+async def test_so_is_one_that_another_server_is_filling(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its young files have no row here either."""
+    monkeypatch.setattr(cleaning, "FEW", 2)
+    await site.empty()
+    for number in range(8):
+        path = site.uploads.store.path(await site.orphan())
+        assert path is not None
+        if number < 3:
+            os.utime(path, (time.time() - ABANDONED - 1,) * 2)
+    assert await site.cleaner(ABANDONED).look() == Cleaned(held=3)
+
+
+async def test_whoever_sends_to_an_upload_that_has_expired_is_made_to_leave(site: Site) -> None:
+    await site.empty()
+    kept = await site.keep(state="receiving", expires=-1)
+    asked = asyncio.Event()
+
+    async def send() -> None:
+        async with Locks(site.uploads.spool).take(kept.id) as hold:
+            hold.watch(asked.set)
+            await asked.wait()
+            assert kept.id in await site.known()
+
+    sending = asyncio.create_task(send())
+    await until(lambda: list(site.uploads.spool.path(kept.id).parent.glob("*.lock")))
+    assert (await site.cleaner(ABANDONED).look()).expired == 1
+    await sending
+    assert not site.uploads.spool.path(kept.id).exists()
+
+
+async def test_an_upload_that_is_just_being_stored_is_left_to_become_whole(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    await site.empty()
+    kept = await site.keep(state="receiving", expires=-1)
+    async with Locks(site.uploads.spool).take(kept.id):
+        assert not await site.cleaner(ABANDONED).look()
+    assert kept.id in await site.known()
+    assert (await site.cleaner(ABANDONED).look()).expired == 1
+
+
+async def test_where_there_is_no_spool_rows_expire_all_the_same(site: Site, tmp_path: Path) -> None:
+    """An upload of another machine's; that one finds the file without a row."""
+    await site.empty()
+    kept = await site.keep(state="receiving", expires=-1)
+    spool = Spool(tmp_path / "none")
+    cleaner = Cleaner(site.server.app[POOL], site.uploads.store, spool)
+    assert await cleaner.look() == Cleaned(expired=1)
+    assert await site.known() == set()
+    assert site.uploads.spool.path(kept.id).exists()
+
+
+async def test_the_locks_of_dead_processes_go(site: Site) -> None:
+    await site.empty()
+    coming = await site.keep(state="receiving", expires=60)
+    left = [
+        site.uploads.spool.path(id_).with_suffix(".lock")
+        for id_ in (secrets.token_hex(16), coming.id)
+    ]
+    for path in left:
+        path.touch()
+    assert not await site.cleaner(ABANDONED, dry_run=True).look()
+    assert all(path.exists() for path in left)
+    await site.cleaner(ABANDONED).look()
+    # The other's may tell which of its bytes do not count.
+    assert [path.exists() for path in left] == [False, True]
+    left[1].unlink()
 
 
 async def test_several_at_once_do_it_once(site: Site) -> None:

@@ -150,6 +150,19 @@ def test_a_jpeg_of_very_many_scans_is_refused() -> None:
     assert refusal(head + last * MAX_SCANS + b"\xff\xd9", JPEG) is Reason.DIMENSIONS
 
 
+@pytest.mark.parametrize("place", ["in front", "in the scan", "at the end"])
+def test_a_jpeg_full_of_fill_bytes_is_read_in_one_go(place: str) -> None:
+    """A search that tries each of them again takes hours, and holds the interpreter."""
+    fill = b"\xff" * 3 * 1024 * 1024
+    data = {
+        "in front": JPEG_FILE[:2] + fill + JPEG_FILE[2:],
+        "in the scan": JPEG_FILE[:-2] + fill + b"\0" + JPEG_FILE[-2:],
+        "at the end": JPEG_FILE[:-2] + fill + JPEG_FILE[-2:],
+    }[place]
+    assert measured(data, JPEG) == (40, 24)
+    assert refusal(data[:-2], JPEG) is Reason.DAMAGED
+
+
 def webp_canvas(width: int, height: int) -> bytes:
     """An extended WebP of these dimensions with the small image in it."""
     sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")

@@ -11,14 +11,16 @@ import pytest
 import pytest_asyncio
 
 from server.db.embedded import EmbeddedPostgres
-from server.keys import POOL
+from server.keys import POOL, SETTINGS
 from server.uploads import records
 from server.uploads.owners import Owner
 from server.uploads.records import Record
 from server.uploads.service import UPLOADS
+from server.uploads.tus import TUS, locks
 from tests.served import KEY, Served
 from tests.uploads.kept import bearer, keep, running
 from tests.uploads.making import encoded, picture
+from tests.uploads.tus import Client, held
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -195,6 +197,30 @@ async def test_one_that_is_coming_in_is_deleted_with_its_bytes(
     assert path.exists()
     assert (await person.client.delete(f"{PATH}/{kept.id}")).status_code == 204
     assert not path.exists()
+
+
+async def test_who_still_sends_it_is_made_to_leave(server: Served, person: Person) -> None:
+    """Or all of it would be received, and then be refused."""
+    token = person.client.headers["Authorization"].partition(" ")[2]
+    client = Client(server.url, token)
+    path = await client.create(len(PNG))
+    id_ = path.rpartition("/")[2]
+    async with client.hanging(path, 0, PNG[:-1], length=len(PNG)) as sending:
+        await held(server.app[SETTINGS].data, path)
+        assert (await person.client.delete(f"{PATH}/{id_}")).status_code == 204
+        assert await sending.status() == 400
+    assert not server.app[UPLOADS].spool.path(id_).exists()
+    assert (await person.client.get(f"{PATH}/{id_}/info")).status_code == 404
+
+
+async def test_one_that_is_just_being_stored_is_gone_at_once(
+    server: Served, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    kept = await person.keep(state="receiving", expires=60)
+    async with server.app[TUS].locks.take(kept.id):
+        assert (await person.client.delete(f"{PATH}/{kept.id}")).status_code == 204
+    assert await records.find(server.app[POOL], kept.id) is None
 
 
 async def test_nobody_deletes_the_files_of_others(person: Person, admin: Person) -> None:

@@ -240,12 +240,13 @@ async def test_of_two_that_fit_alone_one_fits(
     assert sorted(one.status for one in found) == [200, 507]
     refused = next(one for one in found if one.status == 507)
     assert (refused.error, len(uploads.files())) == ("Insufficient storage", 1)
-    monkeypatch.setattr(uploads.uploads, "quota", len(PNG))
-    stream = await uploads.running.raw(
-        head(100, headers={"Expect": "100-continue", **bearer(token)})
-    )
-    assert stream.status == 507  # not asked for
-    stream.abort()
+    for left, length in ((0, 100), (1000, 2 * MIB)):
+        monkeypatch.setattr(uploads.uploads, "quota", len(PNG) + left)
+        stream = await uploads.running.raw(
+            head(length, headers={"Expect": "100-continue", **bearer(token)})
+        )
+        assert stream.status == 507  # not asked for
+        stream.abort()
 
 
 async def test_only_so_many_at_the_same_time(

@@ -55,6 +55,13 @@ def test_a_png_with_a_bomb_in_its_metadata_is_refused(kind: bytes, head: bytes) 
     assert refusal(making.png(before=harmless * 3), PNG) is Reason.DAMAGED
 
 
+def test_what_inflates_before_an_error_counts_as_well() -> None:
+    broken = zlib.compress(bytes(MAX_METADATA // 2))[:-1] + b"x"
+    text = making.chunk(b"zTXt", b"key\0\0" + broken)
+    assert measured(making.png(before=text), PNG) == (1, 1)
+    assert refusal(making.png(before=text * 3), PNG) is Reason.DAMAGED
+
+
 def test_a_large_plain_text_in_a_png_is_no_matter() -> None:
     text = making.chunk(b"tEXt", b"key\0" + bytes(3_000_000))
     broken = making.chunk(b"zTXt", b"no end") + making.chunk(b"iTXt", b"key\0\1")

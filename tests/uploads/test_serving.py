@@ -17,6 +17,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from server.auth import keys
+from server.auth.sessions import token_hash
 from server.db.embedded import EmbeddedPostgres
 from server.keys import POOL
 from server.uploads import serving
@@ -61,7 +63,7 @@ class Site:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(postgres: EmbeddedPostgres) -> AsyncIterator[Site]:
     """On the local disk."""
-    async with running(postgres, write_deadline=1.0) as server:
+    async with running(postgres, write_deadline=0.5) as server:
         site = Site(server, *await server.sign_in())
         async with site.client:
             yield site
@@ -72,7 +74,7 @@ async def cloud(postgres: EmbeddedPostgres, moto: Moto) -> AsyncIterator[Site]:
     """On S3."""
     endpoint = f"endpoint=http://127.0.0.1:{moto.port}&region=us-east-1"
     url = f"s3://testing:testing@uploads/{uuid.uuid4().hex}?{endpoint}"
-    async with running(postgres, storage_url=url, write_deadline=1.0) as server:
+    async with running(postgres, storage_url=url, write_deadline=0.5) as server:
         site = Site(server, *await server.sign_in())
         async with site.client:
             yield site
@@ -171,6 +173,42 @@ async def test_conditions_are_answered(site: Site) -> None:
     stale = await site.get(kept.id, Range="bytes=0-0", If_Range='"other"')
     fresh = await site.get(kept.id, Range="bytes=0-0", If_Range=etag)
     assert (stale.status_code, fresh.status_code) == (200, 206)
+
+
+async def test_several_lines_of_a_condition_are_one_list(site: Site) -> None:
+    kept = await site.keep()
+    path = f"/api/uploads/{kept.id}"
+    for name, status in (("If-None-Match", 304), ("If-Match", 200)):
+        lines = [(name, '"other"'), (name, f'"{sha256(PNG).hexdigest()}"')]
+        assert (await site.client.get(path, headers=lines)).status_code == status
+    ranges = [("Range", "bytes=0-0"), ("Range", "bytes=1-1")]
+    assert (await site.client.get(path, headers=ranges)).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["If-Modified-Since", "If-Unmodified-Since", "If-Range"])
+async def test_an_absurd_date_is_no_condition(site: Site, name: str) -> None:
+    kept = await site.keep()
+    absurd = {name: f"Sun, 22 Nov {'9' * 20} 16:04:05 GMT"}
+    found = await site.client.get(
+        f"/api/uploads/{kept.id}", headers={"Range": "bytes=0-0"} | absurd
+    )
+    assert found.status_code == (200 if name == "If-Range" else 206)
+
+
+async def test_a_keys_reads_of_private_files_count_in_its_rate(site: Site) -> None:
+    """As all that it asks for; who reads a public file is not asked who they are."""
+    token = keys.new()
+    key = await site.server.app[POOL].fetchval(
+        "INSERT INTO api_keys (user_id, name, start, key_hash, scopes, rate_count, rate_seconds)"
+        " VALUES ($1, 'reader', 'trk_', $2, '{uploads}', 2, 60) RETURNING id",
+        site.user,
+        token_hash(token),
+    )
+    kept = await keep(site.server, PNG, f"key:{key}", visibility="private")
+    public = await site.keep()
+    found = [(await site.get(kept.id, **bearer(token))).status_code for _ in range(3)]
+    assert found == [200, 200, 429]
+    assert (await site.get(public.id, **bearer(token))).status_code == 200
 
 
 async def test_a_download_goes_on_with_curl(either: Site, tmp_path: Path) -> None:

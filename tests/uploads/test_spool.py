@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from server.errors import StartError
-from server.uploads.spool import BLOCK, BUDGET, LEAST_BLOCK, Spool, SpoolFile
+from server.uploads.spool import Spool
+from server.uploads.spoolfile import SpoolFile
 from server.uploads.store import NoSpace, StoreError
+from server.uploads.turns import BLOCK, BUDGET, LEAST_BLOCK
+from tests.waiting import until
 
 NAME = "0123456789abcdef" * 2
 PIECE = 64 * 1024
@@ -219,13 +222,26 @@ async def test_a_cancelled_request_takes_no_block_out_of_the_file(spool: Spool) 
     assert file.sha256 == hashlib.sha256(content).hexdigest()
 
 
+async def test_a_file_that_nobody_waits_for_any_more_is_not_left(
+    spool: Spool, tmp_path: Path
+) -> None:
+    task = asyncio.create_task(spool.create(NAME))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await spool.leftovers(0)  # a thread has been there
+    await until(lambda: files(tmp_path) == [])
+    await (await spool.create(NAME)).discard()
+
+
 async def test_many_uploads_share_the_memory(spool: Spool) -> None:
-    assert spool.block == BLOCK
+    assert spool.turns.block == BLOCK
     opened = [await spool.create(f"{number:032}") for number in range(50)]
-    assert LEAST_BLOCK <= spool.block <= BUDGET // 100
+    assert LEAST_BLOCK <= spool.turns.block <= BUDGET // 100
     for file in opened:
         await file.discard()
-    assert spool.block == BLOCK
+    assert spool.turns.block == BLOCK
 
 
 async def test_fifty_uploads_at_once_are_each_whole(spool: Spool) -> None:

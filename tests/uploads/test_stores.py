@@ -24,7 +24,7 @@ from tests.uploads.moto import Moto
 from tests.waiting import until
 
 KEY = "0123456789abcdef" * 2
-OTHER = "ab/" + "z" * 32
+OTHER = "z" * 32
 MIB = 1024 * 1024
 
 
@@ -108,6 +108,24 @@ async def test_a_range_beyond_the_end_is_an_error_and_no_short_answer(
         await read(store, 0, 6)
 
 
+@pytest.mark.parametrize("kind", ["file", "s3"])
+async def test_a_store_below_another_is_not_its_own(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    """Its files have no rows in the outer one's database: the cleanup would remove them."""
+    above = uuid.uuid4().hex
+    urls = [f"file://{tmp_path}/{name}" for name in ("a", "a/eu", "a/eu/eu")]
+    if kind == "s3":
+        port = request.getfixturevalue("moto").port
+        urls = [address(port, name) for name in (above, f"{above}/eu", f"{above}/eu/eu")]
+    stores = [open_store(url, tmp_path) for url in urls]
+    for number, store in enumerate(stores):
+        await put(store, tmp_path, bytes(number + 1))
+    assert [await listed(store) for store in stores] == [{KEY: 1}, {KEY: 2}, {KEY: 3}]
+    for store in stores:
+        await store.close()
+
+
 async def test_a_deleted_file_is_gone_and_deleting_it_again_is_no_error(
     store: Store, tmp_path: Path
 ) -> None:
@@ -119,9 +137,7 @@ async def test_a_deleted_file_is_gone_and_deleting_it_again_is_no_error(
         await read(store, 0, 1)
 
 
-async def test_a_listing_tells_both_forms_of_key_with_size_and_time(
-    store: Store, tmp_path: Path
-) -> None:
+async def test_a_listing_tells_keys_with_size_and_time(store: Store, tmp_path: Path) -> None:
     await put(store, tmp_path, b"x")
     await put(store, tmp_path, b"yy", OTHER)
     found = {stored.key: stored async for stored in store.keys()}  # noqa: SIM118
@@ -129,7 +145,7 @@ async def test_a_listing_tells_both_forms_of_key_with_size_and_time(
     assert abs(found[KEY].modified - datetime.now(UTC)) < timedelta(minutes=5)
 
 
-@pytest.mark.parametrize("key", ["", "../" + KEY, KEY + "\n", KEY.upper(), "abc/" + KEY, "/" + KEY])
+@pytest.mark.parametrize("key", ["", "../" + KEY, KEY + "\n", KEY.upper(), "ab/" + KEY, "/" + KEY])
 async def test_a_key_that_we_did_not_make_is_a_programming_error(
     store: Store, tmp_path: Path, key: str
 ) -> None:
@@ -389,3 +405,12 @@ async def test_a_server_that_is_not_there_stops_the_start(tmp_path: Path) -> Non
 def test_an_address_of_another_form_stops_the_start(url: str, tmp_path: Path) -> None:
     with pytest.raises(StartError, match="STORAGE_URL"):
         open_store(url, tmp_path)
+
+
+async def test_many_processes_may_start_at_once(tmp_path: Path) -> None:
+    """Each sees what the others write to prove that they can."""
+    stores = [open_store(None, tmp_path) for _ in range(8)]
+    for _ in range(10):
+        await asyncio.gather(*(store.check() for store in stores))
+    for store in stores:
+        await store.close()

@@ -340,6 +340,7 @@ async def test_the_first_bytes_may_come_with_the_creation(client: Client) -> Non
         (HTML.ljust(9000), {}, 400),
         (PNG[:1000], {"Upload_Checksum": sha1(b"others")}, 460),
         (PNG + b"x", {}, 413),
+        (PNG, {"Content_Encoding": "gzip"}, 415),
     ],
 )
 async def test_first_bytes_that_are_refused_leave_nothing(

@@ -18,9 +18,11 @@ import pytest
 import pytest_asyncio
 
 from server.db.pool import Database
+from server.errors import ApiError
 from server.keys import SETTINGS
 from server.uploads.service import UPLOADS
-from server.uploads.spool import Spool, SpoolFile
+from server.uploads.spool import Spool
+from server.uploads.spoolfile import SpoolFile
 from server.uploads.tus import locks
 from server.uploads.tus.locks import Locks
 from tests.clean import reused
@@ -183,6 +185,24 @@ async def test_a_lock_is_held_by_one_and_leaves_nothing(spool: Spool) -> None:
     assert [path.name for path in spool.path(NAME).parent.iterdir()] == [NAME]
     one.close()
     other.close()
+
+
+async def test_not_many_wait_for_one_lock(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.1)
+    mine, details = Locks(spool), []
+
+    async def want() -> None:
+        with pytest.raises(ApiError) as caught:
+            async with mine.take(NAME):
+                pass
+        details.append(str(caught.value.detail))
+
+    async with mine.take(NAME):
+        await asyncio.gather(*(want() for _ in range(locks.MOST_WAITING + 5)))
+    assert sum("many requests wait" in detail for detail in details) == 5
+    async with mine.take(NAME) as hold:
+        assert hold.size == 100
+    mine.close()
 
 
 async def test_what_a_dead_process_held_in_doubt_is_taken_back(spool: Spool) -> None:

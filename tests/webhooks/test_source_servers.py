@@ -181,6 +181,7 @@ async def test_the_list_has_built_in_sources_too(
         ]
         assert found[1]["path"] == "/api/payments/stripe/webhook"
         assert found[3]["channel"] == "public.acme"
+        assert [found[1]["setting"], found[3]["setting"]] == ["STRIPE_WEBHOOK_SECRET", None]
         assert found == [(await api.call("GET", f"/{it['name']}")).json() for it in found]
         assert (await api.call("GET", "/nobody")).status_code == 404
 

@@ -39,6 +39,9 @@ async def test_it_handles_what_the_servers_store_and_ends_at_a_signal(
         "TAILRACE_SECRET": "s" * 32,
         # The platform gives all processes the same settings: this one is the web's.
         "TAILRACE_WEBHOOK_WORKERS": "0",
+        # Nor has it the web's disk: what has no uploads needs no place for them.
+        "TAILRACE_DATA": str(tmp_path / "data"),
+        "STORAGE_URL": "file:///proc/elsewhere",
     }
     async with served(clean, webhook_workers=0) as web:
         user, _ = await web.sign_in()
@@ -63,6 +66,7 @@ async def test_it_handles_what_the_servers_store_and_ends_at_a_signal(
         assert await credits_of(web, user) == 20
     assert "webhooks, 2 at once" in log.read_text()
     assert "http://" not in log.read_text()
+    assert not (tmp_path / "data" / "spool").exists()
 
 
 def test_without_a_database_to_share_it_says_so(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scripts.benchmark.rows import (
     fanout,
     healthz,
     memory,
+    page,
     replay,
     sigterm,
     stalled,
@@ -42,4 +43,5 @@ ROWS = {
     "sigterm": Row("SIGTERM with streams open", 1, sigterm.run),
     "webhooks": Row("Webhook intake", 8, webhooks.run),
     "uploads": Row("Uploads", 4, uploads.run),
+    "page": Row("The dashboard under a flood", 4, page.run),
 }

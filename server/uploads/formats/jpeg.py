@@ -30,7 +30,9 @@ _FRAMES = (0xC0, 0xC1, _PROGRESSIVE)
 _OTHER_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE = frozenset(range(0xD0, 0xD9)) | {0x01}
 _BLOCK = 262_144
-_IN_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+# A marker's last fill byte: with `\xff+` each of a run would be tried, to the end of the run.
+_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_FILL = re.compile(rb"\xff+")
 _MARKUP = re.compile(rb"[\s\x00]*<")
 _ZIP_TAIL = 66_000
 
@@ -86,15 +88,15 @@ class _Reader:
         return Picture(width, height, self._orientation, tuple(self._ranges))
 
     def _marker(self, at: int) -> tuple[int, int, int]:
-        """Where the marker starts, which it is, and where it ends."""
-        start = at
-        head = cut(self._data, at, at + 2)
-        while head == b"\xff\xff":
-            at += 1
-            head = cut(self._data, at, at + 2)
-        if head[0] != 0xFF or head[1] == 0 or head[1] in _STANDALONE:
+        """Where the marker starts, behind bytes that only fill, which it is, and where it ends."""
+        fill = _FILL.match(self._data, at)
+        if fill is None:
+            cut(self._data, at, at + 2)
             raise damaged("a marker is missing")
-        return start, head[1], at + 2
+        (marker,) = cut(self._data, fill.end(), fill.end() + 1)
+        if marker == 0 or marker in _STANDALONE:
+            raise damaged("a marker is missing")
+        return fill.end() - 1, marker, fill.end() + 1
 
     def _segment(self, start: int, marker: int, at: int) -> int:
         """Read one segment, with the scan that follows it if it starts one; where it ends."""

@@ -22,6 +22,7 @@ MAX_METADATA = 1024 * 1024
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BLOCK = 65_536
+_PIECE = 4096
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PALETTE = 3
@@ -138,10 +139,19 @@ class _Extras:
     def _inflate(self, data: Data, start: int, end: int) -> None:
         """Nobody here reads it; but whoever fetches the image should not meet a bomb in it."""
         stream = zlib.decompressobj()
-        try:
-            self._left -= len(stream.decompress(data[start:end], self._left + 1))
-        except zlib.error:
-            return
+        for at in range(start, end, _BLOCK):
+            block = data[at : min(at + _BLOCK, end)]
+            # In pieces: what came before an error counts too, or many that end in one are free.
+            while block and not stream.eof:
+                try:
+                    self._charge(len(stream.decompress(block, _PIECE)))
+                except zlib.error:
+                    self._charge(_PIECE)
+                    return
+                block = stream.unconsumed_tail
+
+    def _charge(self, size: int) -> None:
+        self._left -= size
         if self._left < 0:
             raise damaged("its texts or its colour profile inflate to too much")
 

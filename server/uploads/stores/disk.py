@@ -7,7 +7,7 @@ import errno
 import os
 import secrets
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from io import FileIO
@@ -86,8 +86,8 @@ class DiskStore:
                 yield stored
 
     def path(self, key: str) -> Path:
-        *directory, name = checked(key).split("/")
-        return self._root.joinpath(*directory, name[:2], name[2:4], name)
+        checked(key)
+        return self._root.joinpath(key[:2], key[2:4], key)
 
     async def check(self) -> None:
         try:
@@ -161,26 +161,27 @@ class DiskStore:
         return found, below
 
     def _stored(self, path: Path) -> Stored | None:
-        key = "/".join((*path.relative_to(self._root).parts[:-3], path.name))
-        if not is_key(key) or self.path(key) != path:
+        if not is_key(path.name) or self.path(path.name) != path:
             return None
         try:
             status = path.lstat()
         except FileNotFoundError:
             return None
-        return Stored(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+        return Stored(path.name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def _prove(self) -> None:
         self._make(self._incoming)
         for left in self._incoming.iterdir():
-            if left.lstat().st_mtime < time.time() - ABANDONED:
-                left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process', whole or removed by now
+                if left.lstat().st_mtime < time.time() - ABANDONED:
+                    left.unlink()
         probe = self._incoming / secrets.token_hex(16)
         try:
             with _create(probe) as file:
                 file.write(b"Tailrace\n")
                 os.fsync(file.fileno())
             _sync(self._incoming)
+            probe.read_bytes()
             list(self._root.iterdir())
         finally:
             probe.unlink(missing_ok=True)

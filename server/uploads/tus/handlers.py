@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -28,14 +29,13 @@ from server.errors import (
 from server.keys import SETTINGS
 from server.openapi.route import add, answer, route
 from server.uploads import models
+from server.uploads.body import continue_later, go_on
 from server.uploads.incoming import too_large
 from server.uploads.models import UploadPath, shown
-from server.uploads.multipart import continue_later, go_on
 from server.uploads.owners import UPLOADERS, Owner, owner_of
 from server.uploads.service import UPLOADS
 from server.uploads.tus import protocol
-from server.uploads.tus.parts import Upload
-from server.uploads.tus.receiving import too_much
+from server.uploads.tus.answers import require_fit, require_offset, state, told
 from server.uploads.tus.service import TUS, Tus
 
 BASE = "/api/uploads/tus"
@@ -61,7 +61,7 @@ class Bytes(RootModel[str]):
     tag=TAG,
     answers={201: None},
     access=UPLOADERS,
-    errors=(*_FAULTS, TIMEOUT, CHECKSUM, RATE, UNAVAILABLE),
+    errors=(*_FAULTS, TIMEOUT, CHECKSUM, MEDIA_TYPE, RATE, UNAVAILABLE),
     headers=("Location", *_STATE),
     reads=(SPOKEN, "Upload-Length", "Upload-Metadata"),
     rate="writes",
@@ -81,7 +81,8 @@ async def tus_create(request: web.Request, who: Principal) -> web.Response:
         raise too_large(metadata.policy)
     filled = request.content_type == protocol.BYTES and request.body_exists
     if filled:
-        _require_fit(request, length)
+        protocol.require_bytes(request.content_type, headers.get("Content-Encoding", "identity"))
+        require_fit(request, length)
     async with request.app[UPLOADS].slot(owner):
         upload = await tus.create(owner, metadata, length)
         offset = 0
@@ -89,15 +90,13 @@ async def tus_create(request: web.Request, who: Principal) -> web.Response:
             try:
                 await go_on(request)
                 async with tus.locks.take(upload.record.id) as hold:
-                    upload, offset = await tus.receive(
-                        upload, owner, hold, request.content, checksum
-                    )
-            except ApiError:
+                    upload, offset = await tus.receive(upload, hold, tus.body(request), checksum)
+            except BaseException:
                 # Its address was never told.
-                await tus.discard(upload.record.id)
+                await asyncio.shield(tus.discard(upload.record.id))
                 raise
-    told = {"Location": f"{BASE}/{upload.record.id}", **_told(upload, offset)}
-    return answer(None, status=201, headers=told)
+    location = f"{BASE}/{upload.record.id}"
+    return answer(None, status=201, headers={"Location": location, **told(upload, offset)})
 
 
 @route(
@@ -118,7 +117,7 @@ async def tus_status(request: web.Request, who: Principal, path: UploadPath) -> 
         return await _head(request, owner, path.id)
     protocol.require_version(request.headers.get(SPOKEN), safe=True)
     upload = await tus.require(path.id, owner)
-    return answer(shown(upload.record), headers=_state(upload, await tus.received(upload)))
+    return answer(shown(upload.record), headers=state(upload, await tus.received(upload)))
 
 
 @route(
@@ -229,7 +228,7 @@ async def _say_version(request: web.Request, response: web.StreamResponse) -> No
 async def _head(request: web.Request, owner: Owner, id_: str) -> web.Response:
     protocol.require_version(request.headers.get(SPOKEN), safe=True)
     upload, offset = await request.app[TUS].offset(id_, owner)
-    return answer(None, headers=_state(upload, offset))
+    return answer(None, headers=state(upload, offset))
 
 
 async def _send(request: web.Request, owner: Owner, id_: str) -> web.Response:
@@ -244,47 +243,19 @@ async def _send(request: web.Request, owner: Owner, id_: str) -> web.Response:
             upload = await tus.require(id_, owner)
             if not upload.whole:
                 size = await tus.require_file(upload, hold)
-                _require_offset(offset, size)
-                _require_fit(request, upload.record.size - size)
+                require_offset(offset, size)
+                require_fit(request, upload.record.size - size)
                 async with request.app[UPLOADS].slot(owner):
                     await go_on(request)
-                    upload, offset = await tus.receive(
-                        upload, owner, hold, request.content, checksum
-                    )
-                return answer(None, status=204, headers=_told(upload, offset))
+                    upload, offset = await tus.receive(upload, hold, tus.body(request), checksum)
+                return answer(None, status=204, headers=told(upload, offset))
     # The answer to the last bytes was lost, and they are sent again.
-    _require_offset(offset, upload.record.size)
-    _require_fit(request, 0)
-    return answer(None, status=204, headers=_told(upload, offset))
+    require_offset(offset, upload.record.size)
+    require_fit(request, 0)
+    return answer(None, status=204, headers=told(upload, offset))
 
 
 async def _end(request: web.Request, owner: Owner, id_: str) -> web.Response:
     protocol.require_version(request.headers.get(SPOKEN))
     await request.app[TUS].end(id_, owner)
     return answer(None, status=204)
-
-
-def _require_offset(given: int, size: int) -> None:
-    if given != size:
-        told = {"Upload-Offset": str(size)}
-        raise ApiError(CONFLICT, f"{size} bytes are there, not {given}", headers=told)
-
-
-def _require_fit(request: web.Request, left: int) -> None:
-    """What has no length is judged as it comes."""
-    if (request.content_length or 0) > left:
-        raise too_much(left)
-
-
-def _told(upload: Upload, offset: int) -> dict[str, str]:
-    """The headers of an answer to bytes."""
-    ends = None if upload.whole else upload.record.expires_at
-    return {"Upload-Offset": str(offset), **protocol.expires(ends)}
-
-
-def _state(upload: Upload, offset: int) -> dict[str, str]:
-    """The headers of an answer to HEAD."""
-    told = {**_told(upload, offset), "Upload-Length": str(upload.record.size)}
-    if upload.metadata.text is not None:
-        told["Upload-Metadata"] = upload.metadata.text
-    return told

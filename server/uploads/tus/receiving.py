@@ -5,24 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NoReturn
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-
-from server.errors import INVALID, TIMEOUT, TOO_LARGE, ApiError
+from server.errors import INVALID, TOO_LARGE, ApiError
 from server.uploads.checking import answered
 from server.uploads.incoming import stored
-from server.uploads.multipart import LEAST_RATE, SLOW
 from server.uploads.refused import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
-
-    from aiohttp import StreamReader
-
+    from server.uploads.body import Body
     from server.uploads.progress import Meter
     from server.uploads.sniff import Sniffer
-    from server.uploads.spool import SpoolFile
+    from server.uploads.spoolfile import SpoolFile
     from server.uploads.tus.locks import Hold
     from server.uploads.tus.protocol import Checksum
 
@@ -30,8 +22,7 @@ if TYPE_CHECKING:
 class Piece:
     """What one request adds to an upload's file.
 
-    `length`: bytes of the whole. `sniffer`: of a file that begins with this request. `turn`: when a
-    sender may be read from.
+    `length`: bytes of the whole. `sniffer`: of a file that begins with this request.
     """
 
     def __init__(
@@ -43,9 +34,7 @@ class Piece:
         length: int,
         checksum: Checksum | None,
         sniffer: Sniffer | None,
-        turn: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
-        self._turn = turn
         self._file = file
         self._hold = hold
         self._meter = meter
@@ -57,7 +46,7 @@ class Piece:
         """Whether the file is of a type that is not taken."""
         self._start = file.size
 
-    async def receive(self, content: StreamReader, stall: float) -> None:
+    async def receive(self, body: Body) -> None:
         """Take a body to its end.
 
         Raises:
@@ -66,21 +55,24 @@ class Piece:
                 too much, or has a checksum that is not, or can't be, right.
         """
         if self._checksum is not None:
-            await self._hold.doubt(self._start)
-        await self._copy(content, stall)
+            await self._doubt()
+        try:
+            await self._copy(body)
+        finally:
+            body.leave()
         with stored():
             await self._file.flush()
         if self._checksum is not None:
             self._checksum.verify()
-            await self._hold.trust()
+            with stored():
+                await self._hold.trust()
         if self._refused is not None:
             self._reject(self._refused)
 
-    async def _copy(self, content: StreamReader, stall: float) -> None:
+    async def _copy(self, body: Body) -> None:
         loop = asyncio.get_running_loop()
-        began = loop.time()
         try:
-            async with asyncio.timeout(stall) as patience:
+            async with asyncio.timeout(None) as patience:
 
                 def leave() -> None:
                     if not patience.expired():
@@ -88,30 +80,24 @@ class Piece:
 
                 self._hold.watch(leave)
                 try:
-                    while chunk := await self._next(content):
+                    while chunk := await body.read():
                         await self._take(chunk)
                         if self._hold.fenced:
                             raise taken_over()
-                        patience.reschedule(loop.time() + stall)
-                        self._judge(loop.time() - began)
+                        # Or it is in memory until the next one has come, of each sender.
+                        del chunk
                 finally:
                     self._hold.unwatch()
         except TimeoutError:
-            if self._hold.fenced:
-                raise taken_over() from None
-            raise ApiError(TIMEOUT, f"nothing came for {stall:g} s") from None
+            raise taken_over() from None
 
-    async def _next(self, content: StreamReader) -> bytes:
-        try:
-            async with self._turn():
-                return await content.readany()
-        except (OSError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
-            # The client has hung up, or what it sends is no HTTP any more.
-            raise ApiError(INVALID, "the body ended before it was whole") from None
+    async def _doubt(self) -> None:
+        with stored():
+            await self._hold.doubt(self._start)
 
     async def _take(self, chunk: bytes) -> None:
         if self._file.size + len(chunk) > self._length:
-            await self._hold.doubt(self._start)
+            await self._doubt()
             raise too_much(self._length - self._start)
         if self._checksum is not None:
             self._checksum.feed(chunk)
@@ -135,10 +121,6 @@ class Piece:
         self.rejected = True
         with answered():
             raise error
-
-    def _judge(self, took: float) -> None:
-        if took > SLOW and self._file.size - self._start < took * LEAST_RATE:
-            raise ApiError(TIMEOUT, f"less than {LEAST_RATE} bytes a second came")
 
 
 def taken_over() -> ApiError:

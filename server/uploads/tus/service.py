@@ -11,12 +11,14 @@ from aiohttp import web
 from server.db.faults import LOST
 from server.errors import NOT_FOUND, ApiError
 from server.uploads import records
+from server.uploads.body import Body
 from server.uploads.checking import answered
-from server.uploads.incoming import found_of, seconds, stored
+from server.uploads.incoming import stored
 from server.uploads.owners import Owner
-from server.uploads.records import Found, New, Record
+from server.uploads.records import New
 from server.uploads.sniff import Sniffer
 from server.uploads.threads import Threads
+from server.uploads.tus.finishing import complete, deleted, drop, meter_of
 from server.uploads.tus.hosts import host_of, new_id
 from server.uploads.tus.locks import Hold, Locks
 from server.uploads.tus.parts import Upload, expected, find, require, require_few
@@ -24,11 +26,8 @@ from server.uploads.tus.protocol import Checksum, Metadata
 from server.uploads.tus.receiving import Piece
 
 if TYPE_CHECKING:
-    from aiohttp import StreamReader
-
-    from server.uploads.progress import Meter
     from server.uploads.service import Uploads
-    from server.uploads.spool import SpoolFile
+    from server.uploads.spoolfile import SpoolFile
 
 
 class Tus:
@@ -78,7 +77,10 @@ class Tus:
         try:
             # Shielded: cancelled in its commit, nobody would know whether there is a row.
             record = await asyncio.shield(records.add(self.uploads.pool, new, self.uploads.quota))
-        except ApiError:
+        except LOST:
+            # The row may be there. If it is not, the cleanup finds the file.
+            raise
+        except Exception:
             await file.discard()
             raise
         self.uploads.told()
@@ -105,7 +107,7 @@ class Tus:
                 return upload, size
             file = await self._open(id_)
             try:
-                kept = await self.complete(upload, owner, file, None)
+                kept = await complete(self.uploads, upload, file, None)
             finally:
                 await asyncio.shield(file.close())
             return upload._replace(record=kept), kept.size
@@ -120,12 +122,15 @@ class Tus:
         """See `parts.require`."""
         return await require(self.uploads.pool, id_, owner, await self.host())
 
+    def body(self, request: web.Request) -> Body:
+        """What a request sends."""
+        return Body(request, stall=self.uploads.stall, turn=self.uploads.spool.turns.turn)
+
     async def receive(
         self,
         upload: Upload,
-        owner: Owner,
         hold: Hold,
-        content: StreamReader,
+        body: Body,
         checksum: Checksum | None,
     ) -> tuple[Upload, int]:
         """Add a request's bytes to an upload; its new offset.
@@ -144,22 +149,21 @@ class Tus:
             piece = Piece(
                 file,
                 hold,
-                self.meter(upload, owner),
+                meter_of(self.uploads, upload),
                 length=record.size,
                 checksum=checksum,
                 sniffer=sniffer,
-                turn=self.uploads.spool.turn,
             )
             try:
-                await piece.receive(content, self.uploads.stall)
+                await piece.receive(body)
             except ApiError:
                 if piece.rejected:
                     await file.discard()
-                    await self.drop(upload, owner, lost=False)
+                    await drop(self.uploads, upload)
                 raise
             if file.size < record.size:
                 return upload, file.size
-            kept = await self.complete(upload, owner, file, sniffer)
+            kept = await complete(self.uploads, upload, file, sniffer)
             return upload._replace(record=kept), kept.size
         finally:
             await asyncio.shield(file.close())
@@ -169,55 +173,7 @@ class Tus:
             with stored():
                 return await self.uploads.spool.open(id_)
         except FileNotFoundError:
-            raise _deleted() from None
-
-    async def complete(
-        self, upload: Upload, owner: Owner, file: SpoolFile, sniffer: Sniffer | None
-    ) -> Record:
-        """All bytes are there: check them, store them, and make the file known. `sniffer`: one
-        that was fed all of them.
-
-        Raises:
-            ApiError: 400 or 413 when the file is refused, and nothing of it is left; 503 or 507
-                when it can't be stored now, 404 when it was deleted meanwhile.
-        """
-        id_, meter = upload.record.id, self.meter(upload, owner)
-        meter.tell("checking", file.size)
-        with stored():
-            path = await file.finish()
-        checker, metadata = self.uploads.checker, upload.metadata
-        try:
-            if sniffer is not None:
-                looked = await checker.look(path, sniffer)
-            else:
-                looked = await checker.look_anew(path, metadata.policy, metadata.type)
-        except ApiError:
-            await self.drop(upload, owner, lost=False)
-            raise
-        except FileNotFoundError:
-            raise _deleted() from None
-        found = found_of(file, metadata.name, looked)
-        with stored():
-            await self.uploads.store.put(id_, path, size=found.size, content_type=looked.type.name)
-        kept = await asyncio.shield(self._ready(upload, found))
-        meter.tell("ready", found.size)
-        return kept
-
-    async def _ready(self, upload: Upload, found: Found) -> Record:
-        expires = seconds(upload.metadata.policy)
-        try:
-            kept = await records.ready(self.uploads.pool, upload.record.id, found, expires)
-        except LOST:
-            # It may be ready. If it is not, the next to ask finds no bytes, and removes it all.
-            raise
-        except Exception:
-            await self.uploads.forget(upload.record.id)
-            raise
-        if kept is None:
-            await self.uploads.forget(upload.record.id)
-            raise _deleted()
-        self.uploads.told()
-        return kept
+            raise deleted() from None
 
     async def discard(self, id_: str) -> bool:
         """Remove an upload that is not whole, and whatever there is of it; also what is left of
@@ -234,8 +190,7 @@ class Tus:
                 return True
             if upload.whole:
                 return False
-            owner = Owner(upload.record.owner, upload.record.user_id)
-            await self.drop(upload, owner, lost=hold.size is None)
+            await drop(self.uploads, upload, lost=hold.size is None)
             return True
 
     async def end(self, id_: str, owner: Owner) -> None:
@@ -251,17 +206,6 @@ class Tus:
             self.uploads.told()
         await self.uploads.forget(id_)
 
-    async def drop(self, upload: Upload, owner: Owner, *, lost: bool) -> None:
-        """Remove an upload whose lock is held. `lost`: it has no file, so that one may be in the
-        store, of a process that died before it could say so."""
-        id_ = upload.record.id
-        if await records.remove(self.uploads.pool, id_):
-            self.uploads.told()
-        await self.uploads.spool.discard(id_)
-        if lost:
-            await self.uploads.forget(id_)
-        self.meter(upload, owner).tell("failed", 0)
-
     async def require_file(self, upload: Upload, hold: Hold) -> int:
         """How many bytes of an upload are there.
 
@@ -269,14 +213,9 @@ class Tus:
             ApiError: 404 when they are lost, and so is the upload.
         """
         if hold.size is None:
-            await self.drop(upload, Owner(upload.record.owner, upload.record.user_id), lost=True)
+            await drop(self.uploads, upload, lost=True)
             raise ApiError(NOT_FOUND, "the bytes of this upload were lost: begin anew")
         return hold.size
-
-    def meter(self, upload: Upload, owner: Owner) -> Meter:
-        """What tells the owner's tabs how far an upload is."""
-        record, policy = upload.record, upload.metadata.policy
-        return self.uploads.meter(owner, record.id, record.name, policy, record.size)
 
     def close(self) -> None:
         """End the threads."""
@@ -285,10 +224,6 @@ class Tus:
 
 
 TUS = web.AppKey("tus", Tus)
-
-
-def _deleted() -> ApiError:
-    return ApiError(NOT_FOUND, "the upload was deleted meanwhile")
 
 
 def _size(path: Path) -> int:

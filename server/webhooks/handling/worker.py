@@ -93,6 +93,8 @@ class Worker:
         self._providers: dict[str, Provider] = {item.name: item for item in providers}
         self.number = number
         self.handled = 0
+        self.counts = dict.fromkeys(("done", "unhandled", "unmatched", "failed", "dead"), 0)
+        """Of attempts, by how they ended; after a failed one there is another."""
 
     def wake(self) -> None:
         """Something is pending."""
@@ -169,6 +171,7 @@ class Worker:
             if lost:
                 raise failure
         self.handled += 1
+        self.counts["failed" if attempt.state == "pending" else attempt.state] += 1
         self._committed()
         return row
 

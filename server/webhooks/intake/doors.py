@@ -122,13 +122,9 @@ async def receive(request: web.Request, provider: Provider, secrets: Sequence[st
     try:
         signed = provider.scheme.verify(body, headers, secrets, time.time())
         envelope = provider.read(body, headers, signed)
-    except NoSignatureError as error:
-        raise ApiError(NO_SIGNATURE, str(error)) from None
-    except BadSignatureError as error:
-        log.info("a delivery of %s was refused: %s", provider.name, error)
-        raise ApiError(BAD_SIGNATURE) from None
-    except BodyError as error:
-        raise ApiError(INVALID, str(error)) from None
+    except (NoSignatureError, BadSignatureError, BodyError) as error:
+        intake.refused += 1
+        raise _refusal(provider, error) from None
     delivery = Delivery(
         provider.name,
         envelope.id,
@@ -140,6 +136,15 @@ async def receive(request: web.Request, provider: Provider, secrets: Sequence[st
     )
     stored = await intake.submit(delivery)
     return Received(received=True, id=stored.id)
+
+
+def _refusal(provider: Provider, error: Exception) -> ApiError:
+    if isinstance(error, NoSignatureError):
+        return ApiError(NO_SIGNATURE, str(error))
+    if isinstance(error, BadSignatureError):
+        log.info("a delivery of %s was refused: %s", provider.name, error)
+        return ApiError(BAD_SIGNATURE)
+    return ApiError(INVALID, str(error))
 
 
 def _size(length: int | None) -> int:

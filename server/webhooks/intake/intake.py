@@ -6,7 +6,7 @@ its senders a repeat and us nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,13 @@ class Intake(GroupCommit[Delivery, Stored]):
         self._on_commit = on_commit
         self.stored = 0
         self.repeated = 0
+        self.refused = 0
         self._reading = 0
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Deliveries: new ones, those that had come before, and unsigned or unreadable ones."""
+        return {"accepted": self.stored, "repeated": self.repeated, "refused": self.refused}
 
     @contextmanager
     def reading(self, size: int) -> Iterator[None]:

@@ -155,6 +155,7 @@ class SourceInfo(Output):
     name: str
     builtin: bool
     path: str = Field(description="Where its deliveries are sent to.")
+    setting: str | None = Field(description="What a built-in one's secret is set by.")
     open: bool
     paused: bool
     channel: str | None
@@ -171,6 +172,7 @@ class SourceInfo(Output):
             name=source.name,
             builtin=False,
             path=f"/api/webhooks/{source.name}",
+            setting=None,
             open=source.fault(now) is None and bool(source.keys(now)),
             paused=source.paused,
             channel=source.channel,
@@ -185,12 +187,15 @@ class SourceInfo(Output):
         )
 
     @classmethod
-    def of_provider(cls, provider: Provider, source: Source | None, *, has_secret: bool) -> Self:
+    def of_provider(
+        cls, provider: Provider, source: Source | None, *, setting: str, has_secret: bool
+    ) -> Self:
         """A built-in one; `source`: its row, if it has one."""
         return cls(
             name=provider.name,
             builtin=True,
             path=provider.path,
+            setting=setting,
             open=has_secret,
             paused=source is not None and source.paused,
             channel=None,

@@ -241,10 +241,12 @@ async def _changed(request: web.Request) -> Mapping[str, Source]:
 
 
 def _built_in(request: web.Request, provider: Provider, known: Mapping[str, Source]) -> SourceInfo:
+    settings, name = request.app[SETTINGS], str(provider.setting)
     return SourceInfo.of_provider(
         provider,
         known.get(provider.name),
-        has_secret=getattr(request.app[SETTINGS], str(provider.setting)) is not None,
+        setting=str(type(settings).model_fields[name].alias),
+        has_secret=getattr(settings, name) is not None,
     )
 
 

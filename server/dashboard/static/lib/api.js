@@ -2,7 +2,8 @@
 
 const PATIENCE = 15_000;
 
-/** `signal`: ends the request instead of the usual patience, where it may take as long as it takes. */
+/** `text` of an answer is its JSON as it came, with all digits of its numbers.
+ * `signal`: ends the request instead of the usual patience, where it may take as long as it takes. */
 export async function call(method, path, { body, bearer, signal } = {}) {
   const headers = { Accept: "application/json" };
   if (typeof body === "string") headers["Content-Type"] = "application/json";
@@ -15,32 +16,17 @@ export async function call(method, path, { body, bearer, signal } = {}) {
       cache: "no-store",
       signal: signal ?? AbortSignal.timeout(PATIENCE),
     });
-    const data = parse(await answer.text());
-    if (answer.ok) return { ok: true, status: answer.status, data };
+    const text = await answer.text();
+    const data = parse(text);
+    // From where a stream goes on without a hole behind what was read; null where nothing is told.
+    const position = answer.headers.get("Stream-Position");
+    if (answer.ok) return { ok: true, status: answer.status, data, text, position };
     const retryAfter = Number(answer.headers.get("Retry-After")) || 0; // seconds
     return { ok: false, status: answer.status, data, retryAfter, ...problem(answer.status, data) };
   } catch (fault) {
     const late = fault.name === "TimeoutError";
     const error = late ? "The server did not answer within 15 seconds" : "The server cannot be reached";
     return { ok: false, status: 0, error, issues: [] };
-  }
-}
-
-/** Why a stream was refused. An EventSource tells no status, so the same request is made by hand. */
-export async function whyRefused(path) {
-  const stop = new AbortController();
-  const timer = setTimeout(() => stop.abort(), PATIENCE);
-  try {
-    const headers = { Accept: "text/event-stream" };
-    const answer = await fetch(path, { headers, cache: "no-store", signal: stop.signal });
-    if (answer.ok) return { ok: true, status: answer.status };
-    const data = parse(await answer.text());
-    return { ok: false, status: answer.status, ...problem(answer.status, data) };
-  } catch {
-    return { ok: false, status: 0, error: "The server cannot be reached", issues: [] };
-  } finally {
-    clearTimeout(timer);
-    stop.abort();
   }
 }
 

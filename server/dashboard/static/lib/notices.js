@@ -1,64 +1,56 @@
-// The signed-in reader's notifications: a second, small stream.
-//
-// Its first message holds everything that is unread, so it can be closed while the tab is hidden
-// and lose nothing; that leaves more of the six connections a browser has per server over HTTP/1.1.
+// The signed-in reader's unread notifications: read once, then kept right by the events of the
+// table, on the stream that the browser has anyway.
 
-import { createStore } from "./store.js";
+import { createLiveList } from "./live-list.js";
+import { createStream } from "./stream.js";
 
-const PATH = "/api/notifications/stream";
-const LONGEST_WAIT = 60_000;
+export const channelOf = (user) => `user.${user.id}.notifications`;
+
+/** As the list has them, from a row of the table. */
+export const fromRow = ({ id, title, body, read_at: readAt, created_at: createdAt }) => ({
+  id: String(id),
+  title,
+  body,
+  read: readAt !== null,
+  createdAt,
+});
 
 export function createNotices({ onRefused }) {
-  const unread = createStore([]);
-  let wanted = false;
-  let source = null;
-  let failures = 0;
-  let timer = 0;
+  const unread = createLiveList({
+    path: "/api/notifications?unread=true&limit=100",
+    name: "notifications",
+    fromRow,
+    keeps: ({ read }) => !read,
+  });
+  let channel = "";
+  let stream = null;
 
-  function open() {
-    close();
-    if (!wanted || document.visibilityState !== "visible") return;
-    const own = new EventSource(PATH);
-    source = own;
-    own.onmessage = ({ data }) => {
-      failures = 0;
-      const message = parse(data);
-      if (message?.type === "notifications" && Array.isArray(message.data)) unread.set(message.data);
-    };
-    own.onerror = () => {
-      if (source !== own || own.readyState !== EventSource.CLOSED) return;
-      // Refused: the session has probably ended. Ask who is signed in, then try again calmly.
-      onRefused();
-      const wait = Math.min(LONGEST_WAIT, 2000 * 2 ** failures) * (0.5 + Math.random() / 2);
-      failures = Math.min(failures + 1, 10);
-      timer = setTimeout(open, wait);
-    };
+  function begin() {
+    const { loaded, busy } = unread.view.get();
+    if (!loaded && !busy) unread.load();
   }
-
-  function close() {
-    clearTimeout(timer);
-    source?.close();
-    source = null;
-  }
-
-  document.addEventListener("visibilitychange", open);
 
   return {
-    unread,
-    listen(on) {
-      if (on === wanted) return;
-      wanted = on;
-      failures = 0;
-      if (!on) unread.set([]);
-      open();
+    unread: unread.view,
+    more: unread.more,
+    load: unread.load,
+
+    /** Whose; null: nobody's. */
+    follow(user) {
+      const wanted = user ? channelOf(user) : "";
+      if (wanted === channel) return;
+      channel = wanted;
+      stream?.close();
+      stream = null;
+      unread.clear();
+      if (!channel) return;
+      stream = createStream({ onEvent: unread.note, onGap: unread.load, onReady: begin });
+      const { status } = stream;
+      status.watch(() => isOver(status.get()) && onRefused());
+      stream.listen([channel]);
     },
   };
 }
 
-function parse(data) {
-  try {
-    return JSON.parse(data);
-  } catch {
-    return null;
-  }
-}
+/** The session has ended, here or elsewhere: told at once, or by the refusal that follows. */
+const isOver = ({ state, reason }) => state === "ended" || reason === "revoked" || reason === "expired";

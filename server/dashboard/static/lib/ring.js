@@ -1,7 +1,7 @@
 // The newest rows, bounded twice: by number and by size, so that neither a flood nor a few huge
 // events fill the tab's memory.
 
-export const KEEP = 200;
+export const KEEP = 1_000;
 const KEEP_CHARS = 8_000_000;
 
 export class Ring {
@@ -15,8 +15,8 @@ export class Ring {
     while (this.#size > KEEP_CHARS && this.#rows.length > 1) this.#cut(1);
   }
 
-  newest() {
-    return this.#rows.slice(-KEEP).reverse();
+  newest(most = KEEP) {
+    return this.#rows.slice(-Math.min(most, KEEP)).reverse();
   }
 
   where(test) {

@@ -5,8 +5,8 @@
 
 import { call } from "./api.js";
 import { bytes } from "./format.js";
+import { sentence } from "./sentence.js";
 import { createStore } from "./store.js";
-import { sentence } from "./uploads.js";
 
 const LONGEST_WAIT = 60;
 

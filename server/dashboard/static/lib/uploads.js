@@ -2,6 +2,7 @@
 // there, as the table's events tell it and, before them, the list.
 
 import { call } from "./api.js";
+import { sentence } from "./sentence.js";
 import { createStore } from "./store.js";
 
 const PATH = "/api/uploads";
@@ -126,12 +127,6 @@ export function createUploads({ isOwn }) {
       return "";
     },
   };
-}
-
-/** Why something was refused, in words. */
-export function sentence({ error, detail, issues }) {
-  const said = issues.map((issue) => issue.message).filter(Boolean);
-  return [error, detail || said.join("; ")].filter(Boolean).join(": ");
 }
 
 const fromList = (file) => ({ ...pick(file), at: Date.parse(file.createdAt) });

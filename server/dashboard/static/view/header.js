@@ -1,20 +1,24 @@
 // The bar on top: what this is, whether it is live, where the stream stands, who is signed in.
 
 import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { call } from "../lib/api.js";
+import { sentence } from "../lib/sentence.js";
 import { useStore } from "../lib/store.js";
 import { Mark } from "./icons.js";
 import { Notifications } from "./notifications.js";
 
-const LABELS = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", ended: "Ended" };
+const LABELS = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", ended: "Ended", stopped: "Stopped" };
 
-export function Header({ stream, about, notices }) {
+export function Header({ app }) {
+  const { stream, about, notices } = app;
   const page = useStore(about.page);
+  const user = useStore(about.user);
   return html`
     <header class="bar">
-      <div class="brand"><${Mark} /><h1>Tailrace</h1>${page.version && html`<span class="version">${page.version}</span>`}</div>
+      <a class="brand" href="#/"><${Mark} /><span>Tailrace</span>${page.version && html`<span class="version">${page.version}</span>`}</a>
       <${Connection} status=${useStore(stream.status)} />
       <${Facts} stream=${stream} about=${about} />
-      <div class="reader"><${Notifications} user=${useStore(about.user)} notices=${notices} /><${Reader} user=${useStore(about.user)} /></div>
+      <div class="reader"><${Notifications} user=${user} notices=${notices} /><${Reader} user=${user} about=${about} /></div>
     </header>
   `;
 }
@@ -40,18 +44,27 @@ function modeTitle(mode) {
   return "";
 }
 
-function Reader({ user }) {
+function Reader({ user, about }) {
+  const [busy, work] = useState(false);
+  const [fault, setFault] = useState("");
   if (user === undefined) return null;
-  if (user === null) {
-    return html`<span class="muted" title="Open the link that the server printed: it signs you in">Not signed in</span>`;
-  }
+  if (user === null) return html`<a class="enter" href="#/sign-in">Sign in</a>`;
+  const leave = async () => {
+    work(true);
+    const answer = await call("POST", "/api/auth/sign-out", { body: "{}" });
+    setFault(answer.ok ? "" : sentence(answer));
+    await about.refreshReader();
+    work(false);
+  };
   const name = user.name || user.email || user.id;
   return html`
-    <span class="person" title=${[user.email, user.role].filter(Boolean).join(" · ")}>
+    <a class="person" href="#/sessions" title=${[user.email, user.role].filter(Boolean).join(" · ")}>
       <i class="initial" aria-hidden="true">${name.slice(0, 1).toUpperCase()}</i>
       <span class="visually-hidden">Signed in as ${" "}</span><span class="name">${name}</span>
       ${user.role === "admin" && html`<span class="tag">admin</span>`}
-    </span>
+    </a>
+    ${fault && html`<span class="help error" role="alert">${fault}.</span>`}
+    <button type="button" class="link" disabled=${busy} onClick=${leave}>Sign out</button>
   `;
 }
 

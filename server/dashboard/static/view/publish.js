@@ -1,6 +1,6 @@
 // Publish an event, and see how long it took to come back on this page's stream.
 
-import { html, useRef, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { call } from "../lib/api.js";
 import { isName } from "../lib/channels.js";
 import { duration } from "../lib/format.js";
@@ -8,8 +8,9 @@ import { SIGN_IN } from "./banner.js";
 
 const EXAMPLE = '{\n  "n": 1,\n  "text": "hello"\n}';
 
-export function Publish({ echo, onRefused }) {
-  const [draft, setDraft] = useState({ channel: "public.hello", type: "greeting", data: EXAMPLE });
+export function Publish({ echo, onRefused, title = "Publish", channel = "public.hello" }) {
+  const [draft, setDraft] = useState({ channel, type: "greeting", data: EXAMPLE });
+  useEffect(() => setDraft((now) => ({ ...now, channel })), [channel]);
   const [checked, check] = useState(false);
   const [result, setResult] = useState(null);
   const [keyOpen, openKey] = useState(false);
@@ -45,7 +46,7 @@ export function Publish({ echo, onRefused }) {
 
   return html`
     <section class="card" aria-labelledby="publish-title">
-      <div class="head"><h2 id="publish-title">Publish</h2></div>
+      <div class="head"><h2 id="publish-title">${title}</h2></div>
       <form class="fields" onSubmit=${submit} onKeyDown=${hurry} novalidate>
         <div class="pair">
           <${Field} id="publish-channel" label="Channel" fault=${shown.channel}>
@@ -114,7 +115,7 @@ function Result({ result }) {
   const { answer, took, settled } = result;
   if (answer.ok) {
     let back = "Committed; waiting for it on this page’s stream …";
-    if (settled) back = took === null ? "Committed. This page’s stream does not listen to that channel, or lags." : `Committed, and back here after ${duration(took)}.`;
+    if (settled) back = took === null ? "Committed. This page’s stream does not listen to that channel, is stopped, or lags." : `Committed, and back here after ${duration(took)}.`;
     return html`<p class="good">${back}</p><p class="muted mono clip">${answer.data?.ids?.[0] ?? ""}</p>`;
   }
   return html`

@@ -1,0 +1,222 @@
+// Tailrace's browser client: `connect()`. See client.d.ts beside it and docs/clients.md.
+
+import { createConnection } from "./client/connection.js";
+import { epoch, matcher, number, parse, toEvent } from "./client/wire.js";
+import { share } from "./client/share.js";
+
+/** Events that may wait here; what is more waits in the server's log. */
+const MOST = 10_000;
+
+export function connect({
+  channels,
+  after,
+  rewind,
+  since,
+  onEvent,
+  onStatus,
+  onGap,
+  onFrame,
+  refetch,
+  shared: group,
+  ...asked
+}) {
+  const { url } = asked;
+  asked.url = new URL(url ?? "/api/stream", url ? location : import.meta.url).href;
+  const wanted = new Set(channels);
+  let matches = matcher(wanted);
+  // What has come; `position` is what was given out.
+  let seen = /^\w{8}\.\d+$/.test(after) ? after : "";
+  let position = seen;
+  const start = { after, rewind, since: since?.toISOString?.() ?? since };
+  // Where the connection stands: behind `seen`, if it is shared and somebody needs older events.
+  let upstream;
+  let status = { state: "connecting", transport: "stream", shared: false };
+  let queue = [];
+  let head = 0;
+  let closed, changing, held, behind, looping, next, shared;
+
+  function setStatus(told) {
+    if (closed || JSON.stringify(told) === JSON.stringify(status)) return;
+    status = told;
+    tell(onStatus, status);
+    settle();
+  }
+
+  function take(frames) {
+    for (const frame of frames) {
+      if (closed) return;
+      tell(onFrame, frame);
+      if (behind) continue;
+      read(frame);
+      behind = queue.length - head > MOST;
+      if (behind) source.stop();
+    }
+    pump();
+  }
+
+  function read({ id, event = "message", data }) {
+    if (event === "gap") {
+      const gap = parse(data);
+      upstream = number(id);
+      // It need not be this one's: a shared connection may have resumed further back for others.
+      const had = epoch(id) === epoch(seen) && upstream <= number(seen);
+      if (!had || gap.reason === "ahead") miss(gap);
+      return;
+    }
+    if (id) {
+      const reached = number(id);
+      const stood = event === "ready" ? reached : upstream;
+      // A new epoch keeps the numbers up to where it began. Who is ahead of the connection cannot
+      // know whether that is behind what he has.
+      if (epoch(id) !== epoch(seen) && number(seen) > stood)
+        miss({ after: seen, resumed: `${epoch(id)}.${stood}`, reason: "epoch" });
+      upstream = reached;
+      if (reached <= number(seen)) return;
+      seen = id;
+    }
+    const made = event === "message" && data !== undefined && toEvent(id, data);
+    if (made && matches(made.channel)) queue.push({ id, event: made });
+    else if (id) queue.push({ id });
+  }
+
+  /** Events behind `seen` are missing, and those after `resumed` come. */
+  function miss(gap) {
+    seen = gap.resumed;
+    queue.push({ id: seen, gap });
+  }
+
+  function pump() {
+    while (head < queue.length && !held && (!looping || next)) {
+      const { id, event, gap } = queue[head++];
+      if (gap && refetch) hold(gap);
+      else position = id || position;
+      if (gap) tell(onGap, gap);
+      if (!event) continue;
+      next?.resolve({ value: event, done: false });
+      next = undefined;
+      tell(onEvent, event);
+    }
+    if (head < queue.length) return;
+    queue = [];
+    head = 0;
+    if (behind) open((behind = false));
+    settle();
+  }
+
+  async function hold(gap) {
+    held = true;
+    for (let wait = 500; !closed; wait = Math.min(2 * wait, 30_000)) {
+      try {
+        await refetch(gap);
+        break;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
+    }
+    position = gap.resumed;
+    held = false;
+    pump();
+  }
+
+  /** A loop ends when nothing can come any more. */
+  function settle() {
+    const { state, error } = status;
+    if (!next || (!closed && state !== "ended") || head < queue.length) return;
+    if (closed) next.resolve({ value: undefined, done: true });
+    else next.reject(Object.assign(Error(error.error), error));
+    next = undefined;
+  }
+
+  function open() {
+    if (closed || behind) return;
+    if (wanted.size) source.open({ channels: [...wanted], position: seen, start });
+    else source.stop();
+  }
+
+  function change(method, names) {
+    const before = wanted.size;
+    for (const name of names) wanted[method](name);
+    if (wanted.size === before) return;
+    matches = matcher(wanted);
+    clearTimeout(changing);
+    changing = setTimeout(open);
+  }
+
+  const alone = (onCaughtUp) =>
+    createConnection(asked, {
+      onCaughtUp,
+      onFrames: take,
+      onStatus: (told) => (onCaughtUp && !told.error) || setStatus({ ...told, shared: false }),
+    });
+
+  let source = alone();
+  if (group && navigator.locks)
+    source = shared = share(asked, group, {
+      onFrames: take,
+      onStatus: setStatus,
+      onOpen: open,
+      onAlone: () => open((source = alone())),
+      onStart() {
+        source = alone(() => {
+          source.stop();
+          source = shared;
+          open();
+        });
+        open();
+      },
+    });
+
+  const look = () => document.hidden || source.wake();
+  const ears = new AbortController();
+  addEventListener("online", look, ears);
+  document.addEventListener("visibilitychange", look, ears);
+  open();
+
+  return {
+    get position() {
+      return position;
+    },
+    get status() {
+      return status;
+    },
+    get channels() {
+      return [...wanted];
+    },
+    add: (...names) => change("add", names),
+    remove: (...names) => change("delete", names),
+    retry: open,
+    close() {
+      closed = true;
+      queue = [];
+      head = 0;
+      source.stop();
+      shared?.close();
+      ears.abort();
+      settle();
+    },
+    [Symbol.asyncIterator]() {
+      looping = true;
+      return {
+        next: () =>
+          new Promise((resolve, reject) => {
+            next = { resolve, reject };
+            pump();
+          }),
+        async return() {
+          looping = false;
+          pump();
+          return { value: undefined, done: true };
+        },
+      };
+    },
+  };
+}
+
+/** A callback that throws must not cost anybody the events behind it. */
+function tell(callback, value) {
+  try {
+    callback?.(value);
+  } catch (error) {
+    reportError(error);
+  }
+}

@@ -1,0 +1,200 @@
+"""One file of the spool while it is written: collected in blocks, hashed, safe on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from server.uploads.store import NoSpace, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from hashlib import _Hash
+    from pathlib import Path
+
+    from server.uploads.threads import Threads
+    from server.uploads.turns import Turns
+
+PIECE = 4096
+"""Smaller pieces are put together: as objects of their own they would take more than they hold."""
+WRITE = 256 * 1024
+"""Bytes of one system call. A whole block in one (writev) took ext4 three times the CPU; and after
+each the thread waits for the interpreter, which the event loop has: 64 KiB took half as long again.
+"""
+READ = 1024 * 1024
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class SpoolFile:
+    """One upload that comes in. For one task at a time; end it by `finish`, `close` or `discard`.
+
+    A block is hashed and written in a thread while the next one is received; a sender that is
+    faster than the disk waits in `write`.
+    """
+
+    def __init__(
+        self, turns: Turns, threads: Threads, path: Path, descriptor: int, size: int
+    ) -> None:
+        self.path = path
+        self.size = size
+        """Bytes taken, those that are still in memory included."""
+        self._turns = turns
+        turns.open += 1
+        self._threads = threads
+        self._descriptor = descriptor
+        # The state of a hash can't be kept beyond its process. So a file that was left is hashed
+        # from its start when it is finished: what is hashed is then also what the disk has.
+        self._hash = None if size else hashlib.sha256()
+        self._sha256: str | None = None
+        self._parts: list[bytes] = []
+        self._small = bytearray()
+        self._held = 0
+        self._writing: asyncio.Future[None] | None = None
+        self._ending: asyncio.Future[None] | None = None
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the whole file in hexadecimal digits; known when it is finished."""
+        if self._sha256 is None:
+            msg = "the file is not finished"
+            raise RuntimeError(msg)
+        return self._sha256
+
+    async def write(self, data: bytes) -> None:
+        """Take a piece; waits when the disk is behind. It may raise what an earlier piece met.
+
+        Raises:
+            NoSpace: the disk is full, or a quota reached. The file is to be discarded.
+            StoreError: the disk failed in another way.
+        """
+        self.size += len(data)
+        self._turns.received += len(data)
+        self._held += len(data)
+        if len(data) < PIECE:
+            self._small += data
+        else:
+            self._gather()
+            self._parts.append(data)
+        if self._held >= self._turns.block:
+            await self._send()
+
+    async def flush(self) -> None:
+        """Write what is held. It is in the file then, but not yet safe from a power failure.
+
+        Raises:
+            StoreError: as `write`.
+        """
+        if self._held:
+            await self._send()
+        await self._settle()
+
+    async def finish(self) -> Path:
+        """Write and hash everything, bring it safely to the disk, and close; the file's path.
+
+        Raises:
+            StoreError: as `write`; the file is still open then.
+        """
+        await self.flush()
+        self._writing = self._threads.start(self._complete)
+        await self._settle()
+        await self.close()
+        return self.path
+
+    async def close(self) -> None:
+        """Write what is held, if that is possible, and leave the file to be opened again."""
+        if self._ending is None:
+            with suppress(StoreError):
+                await self.flush()
+        await self._end(remove=False)
+
+    async def discard(self) -> None:
+        """Close and remove the file; also after an error, a cancellation, or `finish`."""
+        self._drop()
+        await self._end(remove=True)
+
+    def _gather(self) -> None:
+        if self._small:
+            self._parts.append(bytes(self._small))
+            self._small.clear()
+
+    def _drop(self) -> None:
+        self._parts.clear()
+        self._small.clear()
+        self._held = 0
+
+    async def _send(self) -> None:
+        """Start writing what is held, once the block before is written."""
+        await self._settle()
+        self._gather()
+        parts, size = self._parts, self._held
+        self._parts, self._held = [], 0
+        self._writing = self._threads.start(self._write, parts)
+        self._turns.goes(size)
+        self._writing.add_done_callback(lambda _: self._turns.goes(-size))
+
+    async def _settle(self) -> None:
+        if self._writing is not None:
+            # Shielded: a request that is cancelled must not take a block out of the file.
+            await asyncio.shield(self._writing)
+
+    async def _end(self, *, remove: bool) -> None:
+        """Close behind the last write, also if the caller is cancelled meanwhile."""
+        if self._ending is None:
+            self._turns.open -= 1
+            self._ending = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._ending)
+        if remove:
+            await self._threads.start(self.path.unlink, missing_ok=True)
+
+    async def _close(self) -> None:
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+            if not self._writing.cancelled():
+                # Asked for, or it is reported as an error that nobody saw.
+                self._writing.exception()
+        os.close(self._descriptor)
+
+    def _write(self, parts: list[bytes]) -> None:
+        with translated("write an upload"):
+            for part in parts:
+                rest = memoryview(part)
+                while rest:
+                    done = os.write(self._descriptor, rest[:WRITE])
+                    if self._hash is not None:
+                        self._hash.update(rest[:done])
+                    rest = rest[done:]
+
+    def _complete(self) -> None:
+        with translated("write an upload"):
+            digest = self._hash or _hash(self._descriptor)
+            os.fsync(self._descriptor)
+        self._sha256 = digest.hexdigest()
+
+
+def _hash(descriptor: int) -> _Hash:
+    digest = hashlib.sha256()
+    buffer = bytearray(READ)
+    at = 0
+    while read := os.preadv(descriptor, [buffer], at):
+        digest.update(memoryview(buffer)[:read])
+        at += read
+    return digest
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """What the local disk can't do within.
+
+    Raises:
+        StoreError: `NoSpace` where it is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        kind = NoSpace if error.errno in FULL else StoreError
+        msg = f"cannot {what}: {error}"
+        raise kind(msg) from error

@@ -1,0 +1,28 @@
+"""The browser client without a browser: its parser in Node.js, its types in TypeScript."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.clients.program import Program
+
+pytestmark = [pytest.mark.node, pytest.mark.asyncio(loop_scope="session")]
+
+NODE = Path(__file__).parents[1] / "node"
+
+
+async def test_the_parser_reads_every_case_however_it_is_cut(node: str) -> None:
+    async with Program(node, "--test", str(NODE / "parser.test.mjs")) as program:
+        failed = await program.ended()
+    assert not failed, "\n".join(line for line in program.lines if "not ok" in line)
+    assert "# pass 75" in program.lines
+
+
+async def test_typescript_takes_an_example_and_refuses_mistakes(node: str) -> None:
+    compiler = NODE / "node_modules" / "typescript" / "bin" / "tsc"
+    options = "--noEmit --strict --target es2022 --module esnext --moduleResolution bundler"
+    example = str(NODE / "client-types.ts")
+    async with Program(node, str(compiler), *options.split(), example) as program:
+        assert await program.ended() == 0, program.lines

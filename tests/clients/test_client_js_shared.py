@@ -1,0 +1,192 @@
+"""One connection for all tabs: what it survives, and what each tab has of it."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+from playwright.async_api import Browser, BrowserContext
+
+from server.auth import sessions
+from tests.clients.connected import (
+    NO_WORKERS,
+    NUMBERS,
+    PATIENT,
+    Channel,
+    Tab,
+    channel,
+    context,
+    profile,
+    reused,
+    server,
+)
+from tests.clients.served import API_KEY, Served
+from tests.waiting import until
+
+__all__ = ["channel", "context", "reused", "server"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+WAYS = pytest.mark.parametrize("way", ["worker", "leader"])
+
+
+async def open_streams(server: Served) -> list[list[str]]:
+    """The channels of each stream that the server has open."""
+    user = await server.sql.fetchval(
+        "INSERT INTO users (name, email, role) VALUES ('A', gen_random_uuid() || '@x', 'admin')"
+        " RETURNING id"
+    )
+    headers = {"Authorization": f"Bearer {await sessions.create(server.sql, user)}"}
+    async with (
+        aiohttp.ClientSession(server.url, headers=headers) as client,
+        client.get("/api/streams") as answer,
+    ):
+        return [stream["channels"] for stream in (await answer.json())["streams"]]
+
+
+async def only_stream(server: Served, *channels: str) -> None:
+    """Wait until the server has one stream open, with these channels."""
+
+    async def settled() -> bool:
+        return list(map(sorted, await open_streams(server))) == [sorted(channels)]
+
+    await until(settled)
+
+
+@WAYS
+async def test_tabs_share_one_connection_and_survive_each_other(
+    server: Served, browser: Browser, channel: Channel, way: str
+) -> None:
+    other = Channel(server)
+    async with profile(browser, NO_WORKERS if way == "leader" else "") as context:
+        one, two, three = [await Tab.open(context, server.proxy.url) for _ in range(3)]
+        times = PATIENT | {"ping": 300}
+        await one.connect(channel.name, shared=True, times=times)
+        await channel.publish(2)
+        await channel.read_by(one)
+        await two.connect(other.name, shared=True, times=times)
+        await three.connect(channel.name, other.name, rewind=2, shared=True, times=times)
+        await only_stream(server, channel.name, other.name)
+        kinds = [await tab.run("stream.status.shared") for tab in (one, two, three)]
+        followers = ["worker"] * 3 if way == "worker" else ["leader", "follower", "follower"]
+        assert kinds == followers
+        await other.publish(2)
+        await channel.publish(2)
+        await channel.read_by(one)
+        await other.read_by(two)
+        await three.wait(f"{NUMBERS}.length === 6")
+        assert await three.run(NUMBERS) == [1, 2, 1, 2, 3, 4]
+        await one.crash()
+        await channel.publish(2)
+        await other.publish(2)
+        await other.read_by(two)
+        await three.page.close()
+        await only_stream(server, other.name)
+        await other.publish(2)
+        await other.read_by(two)
+
+
+@WAYS
+async def test_a_refused_channel_of_one_tab_leaves_the_others_alone(
+    server: Served, browser: Browser, channel: Channel, way: str
+) -> None:
+    async with profile(browser, NO_WORKERS if way == "leader" else "") as context:
+        one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
+        for tab in (one, two):
+            await tab.connect(channel.name, shared=True, times=PATIENT)
+        await two.run("stream.add('closed.orders')")
+        await two.wait("stream.status.state === 'ended'")
+        assert await two.run("stream.status.error.status") == 401
+        await channel.publish(2)
+        await channel.read_by(one)
+        assert {status["state"] for status in await one.run("seen.status")} <= {
+            "connecting",
+            "live",
+        }
+        await two.run("stream.remove('closed.orders')")
+        await channel.read_by(two)
+
+
+async def test_who_would_make_it_too_many_channels_has_a_connection_of_his_own(
+    server: Served, context: BrowserContext, channel: Channel
+) -> None:
+    one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
+    await one.connect(channel.name, shared=True)
+    many = [f"public.many{number}" for number in range(127)]
+    await two.connect(channel.name, *many, shared=True)
+    assert await one.run("stream.status.shared") == "worker"
+    await two.connect("public.more", *many, shared=True)
+    await two.wait("stream.status.shared === false && stream.status.state === 'live'")
+    await server.publish_on("public.more", {"n": 1})
+    assert await two.numbers(1) == [1]
+    await channel.publish()
+    await channel.read_by(one)
+
+
+async def test_a_frozen_leader_is_replaced_and_steps_down(
+    server: Served, browser: Browser, channel: Channel
+) -> None:
+    async with profile(browser, NO_WORKERS) as context:
+        one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
+        for tab in (one, two):
+            await tab.connect(channel.name, shared=True, times=PATIENT | {"ping": 300})
+        await one.freeze()
+        await channel.publish(2)
+        await two.wait("stream.status.shared === 'leader'")
+        await channel.publish(2)
+        await channel.read_by(two)
+        await one.thaw()
+        await one.wait("stream.status.shared === 'follower'")
+        await channel.publish(2)
+        await channel.read_by(one, two)
+        await only_stream(server, channel.name)
+
+
+async def test_a_frozen_tab_costs_little_and_catches_up_in_order(
+    server: Served, context: BrowserContext, channel: Channel
+) -> None:
+    one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
+    for tab in (one, two):
+        await tab.connect(channel.name, shared=True, times=PATIENT)
+    await one.freeze()
+    before = len(server.proxy.streams)
+    await channel.publish(60, filling="x" * 100_000)
+    await channel.read_by(two)
+    await one.thaw()
+    await channel.publish(2)
+    await channel.read_by(one, two)
+    assert len(server.proxy.streams) > before
+
+
+async def test_the_token_comes_from_a_tab_that_lives(
+    server: Served, context: BrowserContext, channel: Channel
+) -> None:
+    channel.name = channel.name.replace("public", "closed")
+    token = f"""async () => {{
+      seen.asked = (seen.asked ?? 0) + 1;
+      return {{ token: "{API_KEY}", expiresIn: 0.5 }};
+    }}"""
+    one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
+    for tab in (one, two):
+        await tab.connect(channel.name, token=token, shared=True)
+    await one.wait("seen.asked > 1")
+    await one.page.close()
+    await two.wait("seen.asked > 1")
+    await channel.publish(3)
+    await channel.read_by(two)
+
+
+async def test_who_needs_older_events_has_them_and_nobody_has_any_twice(
+    server: Served, context: BrowserContext, channel: Channel
+) -> None:
+    one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
+    await one.connect(channel.name, shared=True, times=PATIENT)
+    await channel.publish(4)
+    await channel.read_by(one)
+    after = await one.run("seen.events[1].id")
+    before = len(server.proxy.streams)
+    await two.connect(channel.name, shared=True, times=PATIENT, after=after)
+    await channel.publish(2)
+    await channel.read_by(one)
+    assert await two.numbers(6) == [3, 4, 5, 6]
+    (request,) = server.proxy.streams[before:]
+    assert request.last_event_id == after
