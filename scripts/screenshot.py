@@ -1,4 +1,4 @@
-"""Plays a small shop on a server of its own and takes the page's pictures, light and dark."""
+"""Plays a small shop on a server of its own and takes pictures of the dashboard's pages."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ SECONDS = 118
 """Of life before the picture: what the plot shows."""
 CLIENTS = 40
 """Streams beside the pages, so that the number of clients is one."""
+
+PICTURES: dict[str, tuple[str, Literal["light", "dark"]]] = {
+    "overview": ("/", "light"),
+    "overview-dark": ("/", "dark"),
+    "events": ("/events", "light"),
+    "streams": ("/streams", "dark"),
+}
+"""By the file's name: the page, and how it is looked at."""
 
 _SHOP = """
     CREATE TABLE orders (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -95,19 +103,22 @@ async def listen(base: str) -> None:
         writer.close()
 
 
-async def visit(browser: Browser, server: Server, scheme: Literal["light", "dark"]) -> Page:
-    """The page, signed in."""
+async def visit(
+    browser: Browser, server: Server, path: str, scheme: Literal["light", "dark"]
+) -> Page:
+    """A page, signed in."""
     context = await browser.new_context(
         viewport={"width": 1280, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
     )
     page = await context.new_page()
     await page.goto(server.link)
+    await page.goto(f"{server.base}/#{path}")
     await page.locator(".pill.live").wait_for()
     return page
 
 
 async def take(server: Server, chromium: str) -> None:
-    """Let it live for a while, then take both pictures."""
+    """Let it live for a while, then take the pictures."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     lives = [asyncio.create_task(listen(server.base)) for _ in range(CLIENTS)]
     lives.append(asyncio.create_task(play(server.database)))
@@ -115,12 +126,12 @@ async def take(server: Server, chromium: str) -> None:
         browser = await playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
-        pages = {
-            "page": await visit(browser, server, "light"),
-            "page-dark": await visit(browser, server, "dark"),
-        }
+        pages = {name: await visit(browser, server, *look) for name, look in PICTURES.items()}
         await asyncio.wait(lives, timeout=SECONDS, return_when=asyncio.FIRST_EXCEPTION)
         for name, page in pages.items():
+            if name == "events":
+                await page.locator("ol.rows .line").nth(2).click()
+                await page.locator(".detail").wait_for()
             await page.screenshot(path=IMAGES / f"{name}.png")
             print(f"docs/images/{name}.png")
         await browser.close()
