@@ -227,11 +227,12 @@ class Served:
 
     async def publish(self, channel: str, *datas: object, type: str = "t") -> None:  # noqa: A002
         """Commit events as any SQL client does, all in one transaction."""
-        async with self.app[POOL].acquire() as connection, connection.transaction():
-            for data in datas:
-                await connection.fetchval(
-                    "SELECT tailrace.publish($1, $2, $3::jsonb)", channel, type, json.dumps(data)
-                )
+        await self.app[POOL].execute(
+            "SELECT tailrace.publish($1, $2, data::jsonb) FROM unnest($3::text[]) AS data",
+            channel,
+            type,
+            [json.dumps(data) for data in datas],
+        )
 
     async def sign_in(self, role: str = "user") -> tuple[str, str]:
         """A new user's id and session token."""

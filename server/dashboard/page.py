@@ -116,10 +116,11 @@ class Asset:
         )
 
 
+@functools.cache
 def read_assets(
     root: Path = STATIC, prepare: Callable[[Path, bytes], bytes] = lambda _, body: body
-) -> dict[str, Asset]:
-    """Every servable file below `root`, by its path relative to it (`vendor/uplot.js`).
+) -> Mapping[str, Asset]:
+    """Every servable file below `root`, by its path relative to it (`vendor/uplot.js`); read once.
 
     `prepare` makes what is served of a file.
     """

@@ -50,7 +50,7 @@ function fromAddress(params) {
 
 async function start() {
   const app = createApp();
-  const { about, channels, notices, router, stream } = app;
+  const { about, channels, feed, notices, router, stream } = app;
   render(html`<${Shell} app=${app} />`, document.getElementById("app"));
   await about.refreshReader();
   stream.listen(channels.get());
@@ -64,7 +64,15 @@ async function start() {
   });
   // Refused: the session may have ended, and with it the right to these channels.
   stream.status.watch(() => stream.status.get().state === "ended" && about.refreshReader());
-  const follow = () => notices.follow(about.user.get());
+  let reader = "";
+  const follow = () => {
+    const user = about.user.get();
+    notices.follow(user);
+    const before = reader;
+    reader = user ? `${user.id} ${user.role}` : "";
+    // What somebody was allowed to read is not for those who come after.
+    if (before && before !== reader) feed.clear();
+  };
   about.user.watch(follow);
   follow();
   // Somebody may have signed in, or out, in another tab.

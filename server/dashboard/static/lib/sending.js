@@ -78,6 +78,14 @@ export function createSender({ about }) {
       stop?.abort();
     },
 
+    /** Somebody else is here: what is still to be sent is not theirs, nor what was said of it. */
+    forget() {
+      queue = [];
+      stop?.abort();
+      sent.clear();
+      tell({ refused: [], said: "" });
+    },
+
     dismiss: () => tell({ refused: [] }),
   };
 }

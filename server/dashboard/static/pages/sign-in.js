@@ -57,7 +57,7 @@ export default function SignIn({ app }) {
     }
     setFaults(NO_FAULTS);
     if (app.router.route.get().path === "/sign-in") app.router.go("/");
-    await app.about.refreshReader();
+    await app.about.changeReader();
   };
   const change = () => {
     setFaults(NO_FAULTS);

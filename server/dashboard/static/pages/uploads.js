@@ -9,18 +9,19 @@ import { Uploads } from "../view/uploads.js";
 export default function UploadsPage({ app }) {
   // What this tab sends goes on while the reader looks elsewhere, and so does what is told of it.
   const sender = app.part("sender", () => createSender({ about: app.about }));
-  const uploads = app.part("uploads", () => followed(createUploads({ isOwn: sender.isOwn }), app.about.user));
+  const uploads = app.part("uploads", () => followed(createUploads({ isOwn: sender.isOwn }), sender, app.about.user));
   return html`<${Uploads} about=${app.about} uploads=${uploads} sender=${sender} />`;
 }
 
 /** Of whoever is signed in. */
-function followed(uploads, user) {
+function followed(uploads, sender, user) {
   const stream = createStream({ onEvent: uploads.note, onGap: uploads.again, onReady: uploads.begin });
   let before = "";
   const follow = () => {
     uploads.follow(user.get());
     const channel = uploads.channel();
     if (channel === before) return;
+    if (before) sender.forget();
     before = channel;
     if (channel) stream.listen([channel]);
     else stream.close();

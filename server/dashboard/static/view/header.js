@@ -53,7 +53,7 @@ function Reader({ user, about }) {
     work(true);
     const answer = await call("POST", "/api/auth/sign-out", { body: "{}" });
     setFault(answer.ok ? "" : sentence(answer));
-    await about.refreshReader();
+    await about.changeReader();
     work(false);
   };
   const name = user.name || user.email || user.id;

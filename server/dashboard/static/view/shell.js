@@ -71,10 +71,11 @@ const NEEDS = { user: "For those who are signed in", admin: "For admins" };
 const mayOpen = ({ access }, user) =>
   access === "all" || (access === "user" ? Boolean(user) : user?.role === "admin");
 
-/** The page, or how one comes to be allowed to see it. */
+/** The page, or how one comes to be allowed to see it. Made anew for another reader: what is typed
+ * and shown in it is the former one's. */
 function Gate({ page, app, params, user }) {
   if (page.access !== "all" && user === undefined) return null; // not known yet
-  if (mayOpen(page, user)) return html`<${Loaded} key=${page.path} page=${page} app=${app} params=${params} />`;
+  if (mayOpen(page, user)) return html`<${Loaded} key=${`${page.path} ${user?.id ?? ""}`} page=${page} app=${app} params=${params} />`;
   const why = user
     ? "Your account is not an admin’s. Sign in with one that is."
     : `${NEEDS[page.access]}. Sign in, or open the link that the server printed.`;

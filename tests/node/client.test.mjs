@@ -1,0 +1,156 @@
+// The browser client outside a browser, against a server of the worst kind: what it does with each
+// answer is told by the requests that follow it.
+
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { after, test } from "node:test";
+import { buildSync } from "esbuild";
+
+// By its text: as a file, what it is would depend on a package.json that the server does not have.
+const { outputFiles } = buildSync({
+  entryPoints: [new URL("../../server/dashboard/client/client.js", import.meta.url).pathname],
+  bundle: true,
+  format: "esm",
+  define: { "import.meta.url": "'http://127.0.0.1/client.js'" },
+  write: false,
+});
+const { connect } = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString("base64")}`);
+
+const READY = 'id: 0000000a.1\nevent: ready\ndata: {"heartbeat":60}\n\n';
+const event = (n) => `id: 0000000a.${n}\ndata: {"channel":"a","data":${n}}\n\n`;
+
+/** A server that gives its answers in turn and the last one for ever; `requests` are what came. */
+async function serve(...answers) {
+  const requests = [];
+  let came = () => {};
+  const server = createServer((request, response) => {
+    const answer = answers[Math.min(requests.length, answers.length - 1)];
+    requests.push({ at: Date.now(), url: request.url, headers: request.headers });
+    answer(response);
+    came();
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const streams = [];
+  const close = () => {
+    for (const stream of streams) stream.close();
+    server.closeAllConnections();
+    server.close();
+  };
+  after(close);
+  return {
+    requests,
+    /** A stream of it; `seen` and `status` are what was told. */
+    open(options = {}) {
+      const seen = [];
+      const status = [];
+      const stream = connect({
+        url: `http://127.0.0.1:${server.address().port}/api/stream`,
+        channels: ["a"],
+        onStatus(told) {
+          status.push(told);
+          came();
+        },
+        ...options,
+        times: { retry: 20, ...options.times },
+      });
+      streams.push(stream);
+      return Object.assign(stream, { seen, told: status });
+    },
+    /** Once something holds, which is looked at whenever something has happened. */
+    until: (holds) =>
+      new Promise((resolve) => {
+        came = () => holds() && resolve();
+        came();
+      }),
+  };
+}
+
+const streams = (...blocks) => (response) => {
+  response.writeHead(200, { "Content-Type": "text/event-stream" });
+  response.write(blocks.join(""));
+};
+const ends = (...blocks) => (response) => {
+  response.writeHead(200, { "Content-Type": "text/event-stream" });
+  response.end(blocks.join(""));
+};
+const refuses = (status, headers) => (response) => response.writeHead(status, headers).end();
+
+/** For a while: what must not happen has the time to. */
+const while_ = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+test("runs where there is no document, and a loop that begins late or anew misses nothing", async () => {
+  const server = await serve(streams(READY, event(2), event(3), event(4)));
+  const stream = server.open();
+  await server.until(() => stream.status.state === "live");
+  await while_(20);
+  const taken = [];
+  for await (const { data } of stream) {
+    taken.push(data);
+    if (data === 2) break;
+  }
+  await while_(20);
+  for await (const { data } of stream) {
+    taken.push(data);
+    if (data === 4) break;
+  }
+  assert.deepEqual(taken, [2, 3, 4]);
+  assert.equal(stream.position, "0000000a.4");
+});
+
+test("a token function that fails with nothing, or never answers, is asked again", async () => {
+  const server = await serve(streams(READY));
+  let asked = 0;
+  const token = () => {
+    asked++;
+    if (asked === 1) return Promise.reject();
+    if (asked === 2) return new Promise(() => {});
+    return "good";
+  };
+  const stream = server.open({ token, times: { open: 50 } });
+  await server.until(() => stream.status.state === "live");
+  assert.equal(asked, 3);
+  assert.equal(server.requests[0].headers.authorization, "Bearer good");
+});
+
+test("a token without life is not renewed without end", async () => {
+  const server = await serve(streams(READY));
+  let asked = 0;
+  const stream = server.open({ token: () => ({ token: String(++asked), expiresIn: null }) });
+  await server.until(() => stream.status.state === "live");
+  await while_(50);
+  assert.equal(asked, 1);
+});
+
+for (const [name, answer] of [
+  ["retry of a year", ends(`retry: 31536000000\n${READY}`)],
+  ["Retry-After of a year", refuses(503, { "Retry-After": "31536000" })],
+])
+  test(`${name} is no reason to come back at once`, async () => {
+    const server = await serve(answer);
+    const stream = server.open();
+    await server.until(() => stream.status.state === "reconnecting");
+    await while_(50);
+    assert.equal(server.requests.length, 1);
+  });
+
+test("Retry-After is waited for, and not by all equally long", async () => {
+  const server = await serve(refuses(503, { "Retry-After": "1" }));
+  const began = Date.now();
+  const some = Array.from({ length: 8 }, () => server.open({ times: { retry: 1000 } }));
+  await server.until(() => some.every(({ status }) => status.until));
+  const waits = some.map(({ status }) => status.until - began);
+  assert.ok(Math.min(...waits) >= 1000);
+  assert.ok(Math.max(...waits) - Math.min(...waits) > 50, String(waits));
+});
+
+test("close() in any callback is the end", async () => {
+  const server = await serve(streams(READY, event(2), event(3)));
+  const events = [];
+  const stream = server.open({
+    onFrame: ({ data }) => data?.includes("channel") && stream.close(),
+    onEvent: (event) => events.push(event),
+  });
+  await server.until(() => stream.status.state === "live");
+  await while_(20);
+  assert.deepEqual(events, []);
+});
