@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import tempfile
@@ -9,20 +10,23 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Error, Page
 
+from server.auth import sessions
 from server.db.pool import Database
 from tests.clean import reused
 from tests.clients.served import Served
+from tests.waiting import until
 
-__all__ = ["channel", "context", "reused", "server", "tab"]
+__all__ = ["channel", "context", "elsewhere", "reused", "server", "tab"]
 
 _CONNECT = """async (options) => {
-  const { connect } = await import("/client.js");
+  const { connect } = await import(options.module ?? "/client.js");
   const seen = (window.seen = { events: [], status: [], gaps: [], frames: [] });
-  const { token, refetch, ...plain } = options;
+  const { module, token, refetch, ...plain } = options;
   if (token) plain.token = eval(token);
   if (refetch) plain.refetch = eval(refetch);
   window.stream = connect({
@@ -107,14 +111,31 @@ async def profile(browser: Browser, script: str = "") -> AsyncIterator[BrowserCo
         yield context
     finally:
         await context.close()
-    assert not thrown
+    assert not thrown, thrown
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def server(reused: Database, shelf: Path) -> AsyncIterator[Served]:
+async def elsewhere() -> AsyncIterator[str]:
+    """Another origin, of empty pages, that the server allows."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listener:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def server(reused: Database, shelf: Path, elsewhere: str) -> AsyncIterator[Served]:
     """One for all tests of a module; at the end it must not have complained."""
     directory = Path(tempfile.mkdtemp(dir=shelf))
-    settings = {"TAILRACE_RING_BYTES": "0", "TAILRACE_HEARTBEAT": "0.2"}
+    settings = {
+        "TAILRACE_RING_BYTES": "0",
+        "TAILRACE_HEARTBEAT": "0.2",
+        "CORS_ORIGINS": elsewhere,
+    }
     async with Served(directory, reused, demo=False, quick_retry=True, **settings) as running:
         yield running
     assert "Traceback" not in running.output, running.output
@@ -153,3 +174,35 @@ class Channel:
 @pytest.fixture
 def channel(server: Served) -> Channel:
     return Channel(server)
+
+
+async def open_streams(server: Served) -> list[list[str]]:
+    """The channels of each stream that the server has open."""
+    user = await server.sql.fetchval(
+        "INSERT INTO users (name, email, role) VALUES ('A', gen_random_uuid() || '@x', 'admin')"
+        " RETURNING id"
+    )
+    headers = {"Authorization": f"Bearer {await sessions.create(server.sql, user)}"}
+    async with (
+        aiohttp.ClientSession(server.url, headers=headers) as client,
+        client.get("/api/streams") as answer,
+    ):
+        return [stream["channels"] for stream in (await answer.json())["streams"]]
+
+
+async def only_stream(server: Served, *channels: str) -> None:
+    """Wait until the server has one stream open, with these channels."""
+
+    async def settled() -> bool:
+        return list(map(sorted, await open_streams(server))) == [sorted(channels)]
+
+    await until(settled)
+
+
+async def no_stream(server: Served) -> None:
+    """Wait until the server has none open."""
+
+    async def settled() -> bool:
+        return not await open_streams(server)
+
+    await until(settled)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.async_api import BrowserContext, expect
 
+from tests.clients.bundle import NODE
 from tests.clients.connected import (
     NUMBERS,
     PATIENT,
@@ -13,6 +19,9 @@ from tests.clients.connected import (
     Tab,
     channel,
     context,
+    elsewhere,
+    no_stream,
+    only_stream,
     reused,
     server,
     tab,
@@ -20,7 +29,9 @@ from tests.clients.connected import (
 from tests.clients.proxy import Cut
 from tests.clients.served import API_KEY, CHANNEL, Served
 
-__all__ = ["channel", "context", "reused", "server", "tab"]
+__all__ = ["channel", "context", "elsewhere", "reused", "server", "tab"]
+
+CLIENTS = Path(__file__).parents[2] / "docs" / "clients.md"
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -36,6 +47,11 @@ async def test_a_storm_of_cuts_a_stall_and_a_restart_lose_nothing(server: Served
     await server.start()
     await server.publish(5)
     assert await tab.numbers(75) == server.published
+    await server.end(signal.SIGTERM)
+    await tab.wait("seen.status.some(({ reason }) => reason === 'shutdown')")
+    await server.publish(5)
+    await server.start()
+    assert await tab.numbers(80) == server.published
     assert await tab.run("seen.gaps") == []
     resumed = [request.last_event_id for request in server.proxy.streams[1:]]
     assert len(resumed) >= 6
@@ -189,6 +205,84 @@ async def test_long_lists_are_posted_and_resumed(
     assert [request.method for request in server.proxy.streams[-2:]] == ["POST", "POST"]
 
 
-async def test_pages_of_other_origins_may_import_it(server: Served, tab: Tab) -> None:
-    script = f"import('{server.url}/client.js').then(({{ connect }}) => typeof connect)"
-    assert await tab.run(script) == "function"
+async def test_pages_of_other_origins_stream_resume_post_and_poll(
+    server: Served, context: BrowserContext, channel: Channel, elsewhere: str
+) -> None:
+    channel.name = channel.name.replace("public", "closed")
+    tab = await Tab.open(context, elsewhere)
+    there: dict[str, Any] = {
+        "module": f"{server.proxy.url}/client.js",
+        "token": f"() => '{API_KEY}'",
+        "credentials": "include",
+    }
+    await tab.connect(channel.name, shared=True, times=PATIENT, **there)
+    # A worker would have to be of the page's own origin.
+    assert await tab.run("stream.status.shared") == "leader"
+    await channel.publish(2)
+    await channel.read_by(tab)
+    server.proxy.cut("rst")
+    await channel.publish(2)
+    await channel.read_by(tab)
+    assert server.proxy.streams[-1].last_event_id
+    await tab.run("stream.close()")
+    names = [f"closed.{'x' * 150}{number}" for number in range(127)]
+    server.proxy.cuts.append(Cut(b"Content-Type: text/event-stream", "hold"))
+    times = {"probe": 100, "wait": 100}
+    await tab.connect(channel.name, *names, rewind=4, times=times, **there)
+    assert await tab.run("stream.status.transport") == "poll"
+    await channel.publish()
+    await channel.read_by(tab)
+    assert server.proxy.streams[-1].method == "POST"
+
+
+async def test_a_worker_of_ones_own_may_use_it(server: Served, tab: Tab, channel: Channel) -> None:
+    worker = f"""
+      import {{ connect }} from "{server.proxy.url}/client.js";
+      connect({{
+        channels: ["{channel.name}"],
+        shared: true,
+        onStatus: ({{ state }}) => postMessage(state),
+        onEvent: ({{ data }}) => postMessage(data.n),
+      }});
+    """
+    await tab.page.evaluate(
+        """(text) => {
+          const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+          window.told = [];
+          window.stream = window.seen = {};
+          new Worker(url, { type: "module" }).onmessage = ({ data }) => told.push(data);
+        }""",
+        worker,
+    )
+    await tab.page.wait_for_function("told.includes('live')")
+    await channel.publish(2)
+    await tab.page.wait_for_function("told.includes(2)")
+
+
+async def test_the_hook_of_the_docs_keeps_one_connection_in_strict_mode(
+    server: Served, tab: Tab, channel: Channel
+) -> None:
+    (hook,) = re.findall(
+        r'```js\n(import [^\n]+ from "react";.*?)```', CLIENTS.read_text(), re.DOTALL
+    )
+    program = f"""{hook.replace("./client.js", "/client.js")}
+      import {{ StrictMode }} from "react";
+      import {{ createRoot }} from "react-dom/client";
+      const Latest = () => <p>{{useLatest("{channel.name}")?.data.n}}</p>;
+      window.root = createRoot(document.body);
+      root.render(<StrictMode><Latest /></StrictMode>);
+    """
+    # StrictMode does what it does in development only: it mounts, unmounts and mounts again.
+    options = ("--bundle", "--format=esm", "--loader=jsx", "--jsx=automatic", "--log-level=error")
+    process = await asyncio.create_subprocess_exec(
+        NODE / "node_modules" / ".bin" / "esbuild", *options, "--external:/client.js",
+        '--define:process.env.NODE_ENV="development"',
+        cwd=NODE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    script, _ = await process.communicate(program.encode())
+    await tab.page.add_script_tag(content=script.decode(), type="module")
+    await only_stream(server, channel.name)
+    await channel.publish(3)
+    await expect(tab.page.locator("p")).to_have_text("3")
+    await tab.run("root.unmount()")
+    await no_stream(server)

@@ -13,11 +13,18 @@ pytestmark = [pytest.mark.node, pytest.mark.asyncio(loop_scope="session")]
 NODE = Path(__file__).parents[1] / "node"
 
 
-async def test_the_parser_reads_every_case_however_it_is_cut(node: str) -> None:
-    async with Program(node, "--test", str(NODE / "parser.test.mjs")) as program:
+@pytest.mark.parametrize(
+    ("name", "passed"),
+    [
+        pytest.param("parser", 75, id="the parser reads every case however it is cut"),
+        pytest.param("client", 8, id="no answer makes it storm, stop or lose what came"),
+    ],
+)
+async def test_in_node(node: str, name: str, passed: int) -> None:
+    async with Program(node, "--test", str(NODE / f"{name}.test.mjs")) as program:
         failed = await program.ended()
     assert not failed, "\n".join(line for line in program.lines if "not ok" in line)
-    assert "# pass 75" in program.lines
+    assert f"# pass {passed}" in program.lines
 
 
 async def test_typescript_takes_an_example_and_refuses_mistakes(node: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import aiohttp
-import pytest
-from playwright.async_api import Browser, BrowserContext
+import asyncio
 
-from server.auth import sessions
+import pytest
+from playwright.async_api import Browser, BrowserContext, Route
+
 from tests.clients.connected import (
     NO_WORKERS,
     NUMBERS,
@@ -15,41 +15,21 @@ from tests.clients.connected import (
     Tab,
     channel,
     context,
+    elsewhere,
+    only_stream,
     profile,
     reused,
     server,
 )
+from tests.clients.proxy import Cut
 from tests.clients.served import API_KEY, Served
 from tests.waiting import until
 
-__all__ = ["channel", "context", "reused", "server"]
+__all__ = ["channel", "context", "elsewhere", "reused", "server"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 WAYS = pytest.mark.parametrize("way", ["worker", "leader"])
-
-
-async def open_streams(server: Served) -> list[list[str]]:
-    """The channels of each stream that the server has open."""
-    user = await server.sql.fetchval(
-        "INSERT INTO users (name, email, role) VALUES ('A', gen_random_uuid() || '@x', 'admin')"
-        " RETURNING id"
-    )
-    headers = {"Authorization": f"Bearer {await sessions.create(server.sql, user)}"}
-    async with (
-        aiohttp.ClientSession(server.url, headers=headers) as client,
-        client.get("/api/streams") as answer,
-    ):
-        return [stream["channels"] for stream in (await answer.json())["streams"]]
-
-
-async def only_stream(server: Served, *channels: str) -> None:
-    """Wait until the server has one stream open, with these channels."""
-
-    async def settled() -> bool:
-        return list(map(sorted, await open_streams(server))) == [sorted(channels)]
-
-    await until(settled)
 
 
 @WAYS
@@ -128,7 +108,7 @@ async def test_a_frozen_leader_is_replaced_and_steps_down(
     async with profile(browser, NO_WORKERS) as context:
         one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
         for tab in (one, two):
-            await tab.connect(channel.name, shared=True, times=PATIENT | {"ping": 300})
+            await tab.connect(channel.name, shared=True, times=PATIENT | {"ping": 150})
         await one.freeze()
         await channel.publish(2)
         await two.wait("stream.status.shared === 'leader'")
@@ -139,6 +119,9 @@ async def test_a_frozen_leader_is_replaced_and_steps_down(
         await channel.publish(2)
         await channel.read_by(one, two)
         await only_stream(server, channel.name)
+        await two.run("stream.close(); stream.close(); stream.retry()")
+        await channel.publish()
+        await channel.read_by(one)
 
 
 async def test_a_frozen_tab_costs_little_and_catches_up_in_order(
@@ -149,7 +132,7 @@ async def test_a_frozen_tab_costs_little_and_catches_up_in_order(
         await tab.connect(channel.name, shared=True, times=PATIENT)
     await one.freeze()
     before = len(server.proxy.streams)
-    await channel.publish(60, filling="x" * 100_000)
+    await channel.publish(50, filling="x" * 100_000)
     await channel.read_by(two)
     await one.thaw()
     await channel.publish(2)
@@ -163,7 +146,7 @@ async def test_the_token_comes_from_a_tab_that_lives(
     channel.name = channel.name.replace("public", "closed")
     token = f"""async () => {{
       seen.asked = (seen.asked ?? 0) + 1;
-      return {{ token: "{API_KEY}", expiresIn: 0.5 }};
+      return {{ token: "{API_KEY}", expiresIn: 0.3 }};
     }}"""
     one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
     for tab in (one, two):
@@ -190,3 +173,90 @@ async def test_who_needs_older_events_has_them_and_nobody_has_any_twice(
     assert await two.numbers(6) == [3, 4, 5, 6]
     (request,) = server.proxy.streams[before:]
     assert request.last_event_id == after
+
+
+async def test_who_needs_older_events_has_them_though_the_first_has_no_position_yet(
+    server: Served, context: BrowserContext, channel: Channel
+) -> None:
+    one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
+    await two.connect(channel.name)
+    await channel.publish(4)
+    await channel.read_by(two)
+    after = await two.run("stream.close(), seen.events[1].id")
+    server.proxy.cuts.append(Cut(b"Content-Type: text/event-stream", "hold"))
+    before = len(server.proxy.streams)
+    await one.connect(channel.name, shared=True, times=PATIENT, live=False)
+    await until(lambda: not server.proxy.cuts)
+    await two.connect(channel.name, shared=True, times=PATIENT, after=after)
+    await one.wait("stream.status.state === 'live'")
+    await channel.publish(2)
+    assert await one.numbers(6) == [5, 6]
+    assert await two.numbers(6) == [3, 4, 5, 6]
+    assert server.proxy.streams[before].last_event_id is None
+
+
+async def test_who_joins_by_several_calls_joins_once(
+    server: Served, context: BrowserContext, channel: Channel
+) -> None:
+    one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
+    await one.connect(channel.name, shared=True, times=PATIENT)
+    await two.connect(channel.name, shared=True, times=PATIENT | {"retry": 50}, live=False)
+    calls = """(async () => {
+      for (let call = 0; call < 20; call++) {
+        stream.retry();
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    })()"""
+    await two.run(calls)
+    await two.wait("stream.status.state === 'live'")
+    before = len(server.proxy.requests)
+    await two.wait("seen.frames.length > 3")
+    await channel.publish(2)
+    await channel.read_by(two)
+    assert len(server.proxy.requests) == before
+
+
+async def test_a_refusal_stays_the_answer_though_another_joins_meanwhile(
+    server: Served, browser: Browser, channel: Channel
+) -> None:
+    async with profile(browser, NO_WORKERS) as context:
+        one, two, three = [await Tab.open(context, server.proxy.url) for _ in range(3)]
+        for tab in (one, two):
+            await tab.connect(channel.name, shared=True, times=PATIENT)
+        checked, asked, go, finish = [asyncio.Event() for _ in range(4)]
+
+        async def check(route: Route) -> None:
+            checked.set()
+            await go.wait()
+            await route.continue_()
+
+        async def ask(route: Route) -> None:
+            asked.set()
+            await finish.wait()
+            await route.continue_()
+
+        await one.page.route("**/api/events?*", check)
+        await two.run("stream.add('closed.orders')")
+        await checked.wait()
+        await one.page.route("**/api/stream?*", ask)
+        after = "00000000.1"
+        await three.connect(channel.name, shared=True, times=PATIENT, after=after, live=False)
+        await asked.wait()
+        go.set()
+        await two.wait("stream.status.error?.status === 401")
+        finish.set()
+        assert await two.run("stream.status.state") == "ended"
+        await one.wait("stream.status.state === 'live'")
+        await channel.publish(2)
+        await channel.read_by(one)
+
+
+async def test_where_locks_are_refused_each_has_a_connection_of_his_own(
+    server: Served, browser: Browser, channel: Channel
+) -> None:
+    refused = """if (navigator.locks)
+      navigator.locks.request = async () => { throw new DOMException("", "SecurityError"); }"""
+    async with profile(browser, refused) as context:
+        tab = await Tab.open(context, server.proxy.url)
+        await tab.connect(channel.name, shared=True)
+        assert await tab.run("stream.status.shared") is False

@@ -247,9 +247,7 @@ async def test_a_source_is_made_rotated_and_deleted_and_each_secret_told_once(
     for secret in (first, second):
         await console.deliver({"type": "a.b", "secret": secret}, "/api/webhooks/acme", secret)
     await console.card("acme").get_by_role("button", name="Delete acme").press("Enter")
-    await (
-        console.card("acme").get_by_role("button", name="Press again to delete acme").press("Enter")
-    )
+    await console.card("acme").get_by_role("button", name="Press again: Delete acme").press("Enter")
     await expect(console.card("acme")).to_have_count(0)
     await expect(console.tab.get_by_role("heading", name="Sources")).to_be_focused()
     assert first not in await console.tab.content()

@@ -7,14 +7,16 @@ import { after, test } from "node:test";
 import { buildSync } from "esbuild";
 
 // By its text: as a file, what it is would depend on a package.json that the server does not have.
+const CLIENT = new URL("../../server/dashboard/client/client.js", import.meta.url).pathname;
 const { outputFiles } = buildSync({
-  entryPoints: [new URL("../../server/dashboard/client/client.js", import.meta.url).pathname],
+  entryPoints: [CLIENT],
   bundle: true,
   format: "esm",
-  define: { "import.meta.url": "'http://127.0.0.1/client.js'" },
+  define: { "import.meta.url": JSON.stringify("http://127.0.0.1/client.js") },
   write: false,
 });
-const { connect } = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString("base64")}`);
+const text = Buffer.from(outputFiles[0].contents).toString("base64");
+const { connect } = await import(`data:text/javascript;base64,${text}`);
 
 const READY = 'id: 0000000a.1\nevent: ready\ndata: {"heartbeat":60}\n\n';
 const event = (n) => `id: 0000000a.${n}\ndata: {"channel":"a","data":${n}}\n\n`;
@@ -76,19 +78,19 @@ const ends = (...blocks) => (response) => {
 const refuses = (status, headers) => (response) => response.writeHead(status, headers).end();
 
 /** For a while: what must not happen has the time to. */
-const while_ = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const aWhile = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 test("runs where there is no document, and a loop that begins late or anew misses nothing", async () => {
   const server = await serve(streams(READY, event(2), event(3), event(4)));
   const stream = server.open();
   await server.until(() => stream.status.state === "live");
-  await while_(20);
+  await aWhile(20);
   const taken = [];
   for await (const { data } of stream) {
     taken.push(data);
     if (data === 2) break;
   }
-  await while_(20);
+  await aWhile(20);
   for await (const { data } of stream) {
     taken.push(data);
     if (data === 4) break;
@@ -117,7 +119,7 @@ test("a token without life is not renewed without end", async () => {
   let asked = 0;
   const stream = server.open({ token: () => ({ token: String(++asked), expiresIn: null }) });
   await server.until(() => stream.status.state === "live");
-  await while_(50);
+  await aWhile(50);
   assert.equal(asked, 1);
 });
 
@@ -129,7 +131,7 @@ for (const [name, answer] of [
     const server = await serve(answer);
     const stream = server.open();
     await server.until(() => stream.status.state === "reconnecting");
-    await while_(50);
+    await aWhile(50);
     assert.equal(server.requests.length, 1);
   });
 
@@ -143,14 +145,33 @@ test("Retry-After is waited for, and not by all equally long", async () => {
   assert.ok(Math.max(...waits) - Math.min(...waits) > 50, String(waits));
 });
 
+test("the network's return ends a wait, but not one that the server asked for", async () => {
+  const world = new EventTarget();
+  globalThis.addEventListener = world.addEventListener.bind(world);
+  const overload = ends('retry: 200\nevent: bye\ndata: {"reason":"overload"}\n\n');
+  const later = refuses(503, { "Retry-After": "1" });
+  const server = await serve(refuses(503), overload, later, streams(READY));
+  const stream = server.open({ times: { retry: 60_000 } });
+  const waits = [];
+  for (let tries = 1; tries < 4; tries++) {
+    await server.until(() => stream.told.filter(({ until }) => until).length === tries);
+    waits.push(stream.status.until);
+    world.dispatchEvent(new Event("online"));
+  }
+  await server.until(() => stream.status.state === "live");
+  const [, , after, live] = server.requests.map(({ at }) => at);
+  assert.ok(after >= waits[1]);
+  assert.ok(live >= waits[2]);
+});
+
 test("close() in any callback is the end", async () => {
-  const server = await serve(streams(READY, event(2), event(3)));
+  const server = await serve(streams(READY, event(2)));
   const events = [];
   const stream = server.open({
     onFrame: ({ data }) => data?.includes("channel") && stream.close(),
     onEvent: (event) => events.push(event),
   });
   await server.until(() => stream.status.state === "live");
-  await while_(20);
+  await aWhile(20);
   assert.deepEqual(events, []);
 });

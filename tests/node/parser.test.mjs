@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 // By its text: as a file, what it is would depend on a package.json that the server does not have.
-const source = await readFile(new URL("../../server/dashboard/client/client/wire.js", import.meta.url));
+const source = await readFile(new URL("../../server/dashboard/client/client/connection.js", import.meta.url));
 const { createParser } = await import(`data:text/javascript;base64,${source.toString("base64")}`);
 
 const bytes = (text) => (typeof text === "string" ? new TextEncoder().encode(text) : text);

@@ -18,6 +18,7 @@ from server.keys import POOL, SETTINGS
 from server.uploads.service import UPLOADS, Uploads
 from tests.conftest import TEMPLATE, database_url
 from tests.served import BEARER, Served, Stream, served
+from tests.uploads.making import PNG
 from tests.waiting import until
 
 BOUNDARY = "----WebKitFormBoundary0123456789abcdef"
@@ -41,6 +42,10 @@ def part(
 def form(*parts: bytes) -> bytes:
     """A whole form."""
     return b"".join(parts) + CLOSE
+
+
+BODY = form(part(PNG))
+CHUNKED: dict[str, str | None] = {"Transfer-Encoding": "chunked", "Content-Length": None}
 
 
 class Answer(NamedTuple):

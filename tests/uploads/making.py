@@ -12,6 +12,9 @@ from typing import Any
 
 from PIL import Image
 
+NAME = "0123456789abcdef" * 2
+"""As the server makes them: an upload's id, its name in the spool, its key in the store."""
+
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
 MP4 = struct.pack(">L", 24) + b"ftypisom\0\0\2\0isommp41" + struct.pack(">L", 8) + b"mdat"
 WEBM = b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x84webm" + bytes(40)
@@ -69,3 +72,9 @@ def office(main: str) -> bytes:
 DOCX = office("word/document.xml")
 XLSX = office("xl/workbook.xml")
 PPTX = office("ppt/presentation.xml")
+
+JPEG = encoded(picture(), "JPEG")
+PROGRESSIVE = encoded(picture(), "JPEG", progressive=True)
+PNG = encoded(picture(), "PNG")
+WEBP = encoded(picture(), "WEBP")
+ANIMATED = encoded(picture(), "WEBP", save_all=True, append_images=[picture("L")] * 2)

@@ -73,6 +73,12 @@ class Moto:
         assert self.request("POST", "/moto-api/reset-auth", free.encode()).status == 200
 
 
+def address(port: int, prefix: str = "", bucket: str = "uploads") -> str:
+    """A `STORAGE_URL` in the server on this port."""
+    endpoint = f"http://127.0.0.1:{port}"
+    return f"s3://testing:testing@{bucket}/{prefix}?endpoint={endpoint}&region=us-east-1"
+
+
 def _environment() -> dict[str, str]:
     """Without the developer's own AWS."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

@@ -19,12 +19,11 @@ from server.uploads.service import UPLOADS
 from server.uploads.tus import TUS, locks
 from tests.served import KEY, Served
 from tests.uploads.kept import bearer, keep, running
-from tests.uploads.making import encoded, picture
+from tests.uploads.making import PNG
 from tests.uploads.tus import Client, held
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PNG = encoded(picture(), "PNG")
 PATH = "/api/uploads"
 
 

@@ -17,11 +17,11 @@ from server.uploads.policies import MIB, POLICIES
 from tests.served import BEARER, Served, Stream
 from tests.uploads import making
 from tests.uploads.forms import CLOSE, Door, answer, door, form, head, part
+from tests.uploads.making import PNG
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PNG = making.encoded(making.picture(), "PNG")
 TEXT = 'form-data; name="file"; filename="a.txt"'
 
 

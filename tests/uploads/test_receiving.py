@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from server.db.pool import Database
 from server.keys import POOL, SETTINGS
+from server.uploads.policies import MIB
 from server.uploads.service import UPLOADS
 from tests.clean import reused
 from tests.served import Served, served
@@ -23,8 +24,6 @@ from tests.waiting import until
 
 __all__ = ["reused"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-MIB = 1024 * 1024
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

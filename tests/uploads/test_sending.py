@@ -19,8 +19,8 @@ from server.uploads.sending import Sender
 from server.uploads.store import StoreError
 from server.uploads.stores.disk import DiskStore
 from tests.tls import certificate
+from tests.uploads.stores import KEY
 
-KEY = "0123456789abcdef" * 2
 CONTENT = random.Random(5).randbytes(12 * 1024 * 1024)
 DEADLINE = 0.6
 

@@ -13,10 +13,8 @@ from server.uploads.refused import Reason, Refused
 from server.uploads.sniff import HEAD, Sniffer
 from server.uploads.zips import MAX_DIRECTORY, read_kind
 from tests.uploads import making
+from tests.uploads.making import JPEG, PNG, WEBP
 
-JPEG = making.encoded(making.picture(), "JPEG")
-PNG = making.encoded(making.picture(), "PNG")
-WEBP = making.encoded(making.picture(), "WEBP")
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"

@@ -17,9 +17,9 @@ from server.uploads.spool import Spool
 from server.uploads.spoolfile import SpoolFile
 from server.uploads.store import NoSpace, StoreError
 from server.uploads.turns import BLOCK, BUDGET, LEAST_BLOCK
+from tests.uploads.making import NAME
 from tests.waiting import until
 
-NAME = "0123456789abcdef" * 2
 PIECE = 64 * 1024
 
 

@@ -28,9 +28,9 @@ from server.uploads.tus.locks import Locks
 from tests.clean import reused
 from tests.process import ServerProcess
 from tests.served import KEY, Served, served
-from tests.uploads.making import MP4
-from tests.uploads.test_tus import sha1, spooled
-from tests.uploads.tus import PNG, Client, held
+from tests.uploads.making import MP4, NAME
+from tests.uploads.tus import PNG, Client, held, sha1
+from tests.uploads.tus_server import spooled
 from tests.waiting import until
 
 __all__ = ["reused"]
@@ -38,7 +38,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 STALL = 60.0
 """Seconds: whoever waits for this to end has not taken anything over."""
-NAME = "0123456789abcdef" * 2
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

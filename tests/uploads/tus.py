@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from tests.waiting import until
 PNG = encoded(picture(size=(160, 120)), "PNG")
 BYTES = "application/offset+octet-stream"
 BASE = "/api/uploads/tus"
+NOWHERE = f"{BASE}/{'0' * 32}"
 
 
 class Answer(NamedTuple):
@@ -45,6 +47,11 @@ def metadata(**pairs: str) -> str:
     return ",".join(
         f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items()
     )
+
+
+def sha1(data: bytes) -> str:
+    """The header `Upload-Checksum`."""
+    return f"sha1 {base64.b64encode(hashlib.sha1(data).digest()).decode()}"
 
 
 class Client:

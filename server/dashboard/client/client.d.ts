@@ -77,6 +77,7 @@ export interface Options<T = any> {
   credentials?: RequestCredentials;
   /** One connection for all tabs of this origin; a name keeps groups apart. Default: `false`. */
   shared?: boolean | string;
+  /** Without it, and without `onFrame`, events wait for a loop. */
   onEvent?(event: TailraceEvent<T>): void;
   onStatus?(status: Status): void;
   onGap?(gap: Gap): void;

@@ -1,7 +1,6 @@
 // Tailrace's browser client: `connect()`. See client.d.ts beside it and docs/clients.md.
 
-import { createConnection } from "./client/connection.js";
-import { epoch, matcher, number, parse, toEvent } from "./client/wire.js";
+import { createConnection, epoch, matcher, number, parse, toEvent } from "./client/connection.js";
 import { share } from "./client/share.js";
 
 /** Events that may wait here; what is more waits in the server's log. */
@@ -21,7 +20,7 @@ export function connect({
   ...asked
 }) {
   const { url } = asked;
-  asked.url = new URL(url ?? "/api/stream", url ? location : import.meta.url).href;
+  asked.url = new URL(url ?? "/api/stream", url ? globalThis.location : import.meta.url).href;
   const wanted = new Set(channels);
   let matches = matcher(wanted);
   // What has come; `position` is what was given out.
@@ -33,6 +32,8 @@ export function connect({
   let status = { state: "connecting", transport: "stream", shared: false };
   let queue = [];
   let head = 0;
+  // With nobody else to take them, events wait for a loop.
+  const taken = onEvent || onFrame;
   let closed, changing, held, behind, looping, next, shared;
 
   function setStatus(told) {
@@ -44,8 +45,8 @@ export function connect({
 
   function take(frames) {
     for (const frame of frames) {
+      if (!closed) tell(onFrame, frame);
       if (closed) return;
-      tell(onFrame, frame);
       if (behind) continue;
       read(frame);
       behind = queue.length - head > MOST;
@@ -86,7 +87,7 @@ export function connect({
   }
 
   function pump() {
-    while (head < queue.length && !held && (!looping || next)) {
+    while (head < queue.length && !held && (next || (taken && !looping))) {
       const { id, event, gap } = queue[head++];
       if (gap && refetch) hold(gap);
       else position = id || position;
@@ -149,27 +150,28 @@ export function connect({
       onStatus: (told) => (onCaughtUp && !told.error) || setStatus({ ...told, shared: false }),
     });
 
+  function use(next) {
+    source.stop();
+    source = next;
+    open();
+  }
+
   let source = alone();
-  if (group && navigator.locks)
+  if (group && globalThis.navigator?.locks)
     source = shared = share(asked, group, {
       onFrames: take,
       onStatus: setStatus,
       onOpen: open,
-      onAlone: () => open((source = alone())),
-      onStart() {
-        source = alone(() => {
-          source.stop();
-          source = shared;
-          open();
-        });
-        open();
-      },
+      onAlone: () => use(alone()),
+      onStart: () => use(alone(() => use(shared))),
     });
 
-  const look = () => document.hidden || source.wake();
+  // A worker and Node.js have no document.
+  const { document } = globalThis;
+  const look = () => document?.hidden || source.wake();
   const ears = new AbortController();
-  addEventListener("online", look, ears);
-  document.addEventListener("visibilitychange", look, ears);
+  globalThis.addEventListener?.("online", look, ears);
+  document?.addEventListener("visibilitychange", look, ears);
   open();
 
   return {
@@ -217,6 +219,8 @@ function tell(callback, value) {
   try {
     callback?.(value);
   } catch (error) {
-    reportError(error);
+    setTimeout(() => {
+      throw error;
+    });
   }
 }

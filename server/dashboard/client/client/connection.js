@@ -1,7 +1,7 @@
 // One connection to the server, opened again whenever it ends, for ever: as a stream, or by long
-// polls where something on the way holds streams back.
-
-import { ask, createParser, isFinal, judge, parse, toFrames } from "./wire.js";
+// polls where something on the way holds streams back. Below it the wire: how a stream is read
+// (WHATWG HTML 9.2.6), what is asked of the server, and what answers and blocks mean
+// (docs/streams.md). One module, as two would be compressed apart: that costs 240 bytes.
 
 /** Milliseconds; tests shorten them. */
 const TIMES = {
@@ -31,17 +31,19 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
 
   const tell = (state, more) => onStatus({ state, transport: polling ? "poll" : "stream", ...more });
 
-  async function pause(ms) {
-    await new Promise((resolve) => {
-      wake = resolve;
-      setTimeout(resolve, ms);
+  /** `told`: by the server, to all that it has too many of; nobody cuts that short. */
+  const pause = (ms, told) =>
+    new Promise((resolve) => {
+      clearTimeout(watch);
+      wake = told ? () => {} : resolve;
+      // A timer of more fires at once.
+      watch = setTimeout(resolve, Math.min(ms, 2 ** 31 - 1));
     });
-    wake = undefined;
-  }
 
   /** A dead connection tells nothing: it is known by its silence. */
   function listen(most) {
     limit = most;
+    wake = undefined;
     heard = Date.now();
     clearTimeout(watch);
     const look = () => {
@@ -86,7 +88,7 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
       // The old connection goes on until there is a new token; without one, until it is ended.
       const replace = () => renew().then(() => signal.aborted || open({}, true), () => {});
       const left = renewAt - Date.now();
-      if (left < 2 ** 31) renewal = setTimeout(replace, left);
+      if (left > 0 && left < 2 ** 31) renewal = setTimeout(replace, left);
     }
     return judge(await ask(options, path, { ...want, ...more }, token, signal));
   }
@@ -140,14 +142,19 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
     let renewed;
     while (own === turn) {
       const was = polling;
-      let problem, after;
+      let problem;
+      let after = 0;
       cut = new AbortController();
       live = reason = undefined;
       listen(times.open);
       try {
-        await (polling ? poll : stream)(own);
+        // Whatever does not end, like a token that never comes, is left behind.
+        const { signal } = cut;
+        const aborted = new Promise((_, fail) => (signal.onabort = () => fail(signal.reason)));
+        await Promise.race([(polling ? poll : stream)(own), aborted]);
       } catch (error) {
-        ({ problem = { status: 0, error: String(error.message) }, after } = error);
+        const silent = { status: 0, error: String(error?.message ?? error) };
+        ({ problem = silent, after = 0 } = error ?? {});
       }
       if (own !== turn) return;
       hush();
@@ -163,9 +170,10 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
       // What was told is already spread over time, by the server.
       if (!live && !reason)
         wait = Math.min(times.most, retry * 2 ** failures++) * (0.5 + Math.random() / 2);
-      wait = Math.max(wait, after || 100);
+      // Many may have been told the same.
+      wait = Math.max(wait, 100) + after;
       tell("reconnecting", { error: problem, reason, until: Date.now() + wait });
-      await pause(wait);
+      await pause(wait, after || reason === "overload");
     }
   }
 
@@ -180,7 +188,6 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
   function stop() {
     turn++;
     hush();
-    wake?.();
   }
 
   function open(next, quietly) {
@@ -199,4 +206,120 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
       wake ? wake() : Date.now() > heard + limit && open({}, true);
     },
   };
+}
+
+// `push(bytes)` gives the blocks that they end, with the fields that were told: id, event, data,
+// retry. `retry` is the last such field: it holds at once, even of a block that never ends.
+export function createParser() {
+  // Takes away one BOM.
+  const decoder = new TextDecoder();
+  const parser = { push };
+  // Only new text is searched: a line in thousands of chunks stays linear.
+  let line = "";
+  // A LF that comes next belongs to a CR.
+  let cr;
+  let block = {};
+
+  function push(bytes) {
+    const blocks = [];
+    let text = decoder.decode(bytes, { stream: true });
+    if (!text) return blocks;
+    if (cr && text[0] === "\n") text = text.slice(1);
+    cr = text.endsWith("\r");
+    const ends = /\r\n?|\n/g;
+    let from = 0;
+    for (let end; (end = ends.exec(text)); from = ends.lastIndex) {
+      line += text.slice(from, end.index);
+      if (line) field(...line.match(/^([^:]*):? ?(.*)$/s));
+      else if (Object.keys(block).length) {
+        blocks.push(block);
+        block = {};
+      }
+      line = "";
+    }
+    line += text.slice(from);
+    return blocks;
+  }
+
+  function field(_, name, value) {
+    if (name === "data") block.data = name in block ? `${block.data}\n${value}` : value;
+    else if (name === "event") block.event = value;
+    else if (name === "id" && !value.includes("\0")) block.id = value;
+    else if (name === "retry" && /^\d+$/.test(value)) parser.retry = block.retry = +value;
+  }
+
+  return parser;
+}
+
+/** Longer lists are sent as a body: this much every proxy takes in an address. */
+const LONG = 4000;
+
+/** Ask `stream` or `events` for channels, from a position, else from where `start` says. */
+export function ask(options, path, { channels, position, start, ...fields }, token, signal) {
+  const url = new URL(options.url);
+  const { mode, credentials } = options;
+  const init = { signal, credentials, cache: "no-store", headers: { ...options.headers } };
+  if (token) init.headers.Authorization = `Bearer ${token.token ?? token}`;
+  fields = { ...(position ? { after: position } : start), ...fields };
+  if (path === "events") url.pathname = url.pathname.replace(/[^/]*$/, path);
+  else {
+    fields.mode = mode;
+    if (channels.join().length > LONG) {
+      init.method = "POST";
+      init.headers["Content-Type"] = "application/json";
+      init.body = JSON.stringify({ ...fields, channels });
+      return fetch(url, init);
+    }
+    if (position) {
+      init.headers["Last-Event-ID"] = position;
+      delete fields.after;
+    }
+  }
+  for (const name of channels) url.searchParams.append("channel", name);
+  for (const name in fields) if (fields[name] != null) url.searchParams.set(name, fields[name]);
+  return fetch(url, init);
+}
+
+/** A good answer; else throws its `problem`, and in how many ms to come back `after`. */
+export async function judge(answer) {
+  const { status, statusText, headers } = answer;
+  if (answer.ok && status !== 204) return answer;
+  const problem = await answer.json().catch(() => {});
+  const later = headers.get("Retry-After");
+  const after = later > 0 ? later * 1000 : Math.max(Date.parse(later) - Date.now(), 0) || 0;
+  throw { problem: { error: statusText, ...problem, status }, after };
+}
+
+/** Whether asking again cannot help. 204 is HTTP's word for "do not come back" (HTML 9.2.3). */
+const isFinal = (status) => /^(204|4(?!08|25|29)..)$/.test(status);
+
+export const parse = (text) => {
+  try {
+    return JSON.parse(text);
+  } catch {}
+};
+
+/** An id is `<epoch>.<number>`; of "" the number is NaN, which is not below or above any. */
+export const epoch = (id) => id.split(".")[0];
+export const number = (id) => Number(id.split(".")[1]);
+
+export function toEvent(id = "", raw) {
+  const { message_id: messageId = "", ...event } = parse(raw) ?? {};
+  return { id, ...event, messageId, raw };
+}
+
+/** A page of GET /api/events as the blocks that a stream would have sent. */
+function toFrames({ gap, events, next }) {
+  const frames = events.map(({ id, ...event }) => ({ id, data: JSON.stringify(event) }));
+  if (gap) frames.unshift({ id: gap.resumed, event: "gap", data: JSON.stringify(gap) });
+  return [...frames, { id: next }];
+}
+
+/** Tells whether a channel is among channels and patterns (`*` one segment, `>` the rest). */
+export function matcher(patterns) {
+  const sources = [...patterns].map((pattern) =>
+    pattern.replace(/[^\w-]/g, (mark) => ({ "*": "[^.]+", ">": ".+" })[mark] ?? `\\${mark}`),
+  );
+  const expression = RegExp(`^(${sources.join("|")})$`);
+  return (channel) => channel === undefined || expression.test(channel);
 }

@@ -1,8 +1,7 @@
 // The connection that tabs share. It keeps no events: who needs older ones than the others has it
 // opened again further back, and each drops what it has had.
 
-import { createConnection } from "./connection.js";
-import { ask, epoch, judge, matcher, number } from "./wire.js";
+import { ask, createConnection, epoch, judge, matcher, number } from "./connection.js";
 
 /** Channels of a connection, by the server's limit. */
 const MOST = 128;
@@ -21,17 +20,16 @@ export function createHub(asked) {
   const active = () => [...tabs.values()].filter((tab) => tab.channels);
 
   function join(port, data) {
-    const { id, channels, position: after } = data;
+    const { id, channels } = data;
     let tab = tabs.get(id);
     if (tab?.port !== port) {
       tab?.port.close();
-      const own = (tab = { id, port, sent: 0, taken: 0, say: (message) => port.postMessage(message) });
+      const own = (tab = { id, port, sent: 0, taken: 0 });
+      own.say = (message) => tabs.get(id) === own && port.postMessage(message);
       tabs.set(id, own);
       port.onmessage = ({ data }) => hear(own, data);
       navigator.locks.request(id, () => drop(own));
     }
-    // What lies before the present concerns only one: it comes back with a position.
-    if (!after && (position || active().length)) return tab.say("start");
     // It is not fed before the connection stands where it needs it.
     Object.assign(tab, data, { matches: matcher(channels), fed: false });
     plan();
@@ -68,6 +66,12 @@ export function createHub(asked) {
   }
 
   function sync() {
+    // What lies before the present concerns only one: it comes back with a position.
+    for (const tab of active().reverse())
+      if (!tab.position && (position || active()[1])) {
+        tab.channels = undefined;
+        tab.say("start");
+      }
     const all = active();
     const channels = [...new Set(all.flatMap((tab) => tab.channels))].sort();
     if (channels.length > MOST) return alone(all.at(-1));
@@ -76,7 +80,7 @@ export function createHub(asked) {
     current = channels.join();
     for (const tab of all) tab.fed = true;
     if (!oldest) connection.stop();
-    else if (current === before && !(number(oldest.position) < number(position))) {
+    else if (current === before && all.every(stands)) {
       connection.wake();
       all.forEach((tab) => tab.say({ status }));
     } else {
@@ -84,6 +88,9 @@ export function createHub(asked) {
       connection.open({ channels, position, start }, status?.state === "live");
     }
   }
+
+  const stands = (tab) =>
+    epoch(tab.position) === epoch(position) && number(tab.position) >= number(position);
 
   function alone(tab) {
     tab.say("alone");
@@ -111,12 +118,13 @@ export function createHub(asked) {
 
   function onStatus(told) {
     status = told;
-    if (told.state === "ended") refused(told.error);
+    if (told.state === "ended") refused(told);
     else active().forEach((tab) => tab.say({ status }));
   }
 
   /** Whose channels is it? The others go on. */
-  async function refused(error) {
+  async function refused(told) {
+    const { error } = told;
     const all = active();
     current = undefined;
     let found;
@@ -125,7 +133,7 @@ export function createHub(asked) {
       if (!problem) continue;
       found = true;
       if (!problem.status) continue;
-      tab.say({ status: { ...status, error: problem } });
+      tab.say({ status: { ...told, error: problem } });
       tab.channels = undefined;
     }
     // Each alone may, all together may not.
@@ -153,6 +161,8 @@ export function createHub(asked) {
     for (const tab of [...active(), ...tabs.values()]) {
       const given = await tokenOf(tab);
       if (given) return given;
+      // It may be frozen: next time the others come first.
+      if (tabs.delete(tab.id)) tabs.set(tab.id, tab);
     }
     throw Error("No token");
   }

@@ -11,15 +11,15 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
   // The number is that of the messages: tabs with an older module keep to themselves.
   const key = `tailrace ${JSON.stringify([1, name, !!token, Object.entries(asked).sort()])}`;
   asked = { ...asked, token: !!token };
-  let port, door, hub, mine, kind, answered, closed, release, waiting, resign;
+  let port, worker, door, hub, mine, kind, answered, closed, release, waiting, resign;
   let unanswered = 0;
   let taken = 0;
   let turn = 0;
 
-  const send = (message) => port?.postMessage(message);
+  const send = (message) => closed || port?.postMessage(message);
 
   function use(next) {
-    port?.close();
+    shut();
     port = next;
     port.onmessage = hear;
     unanswered = taken = 0;
@@ -27,11 +27,17 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
     onOpen();
   }
 
+  // What has a handler Chromium keeps, closed or not, and all that the handler holds.
+  function shut() {
+    if (port) port.onmessage = null;
+    port?.close();
+  }
+
   const verbs = {
     start: onStart,
     open: onOpen,
     async token() {
-      send({ given: await Promise.resolve().then(token).catch(() => null) });
+      send({ given: (await Promise.resolve().then(token).catch(() => {})) ?? null });
     },
     alone() {
       close();
@@ -57,7 +63,7 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
 
   function work() {
     kind = "worker";
-    const worker = new SharedWorker(new URL("hub.js", import.meta.url), { type: "module", name: key });
+    worker = new SharedWorker(new URL("hub.js", import.meta.url), { type: "module", name: key });
     worker.onerror = () => door || follow();
     use(worker.port);
   }
@@ -127,7 +133,8 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
     if (globalThis.SharedWorker && new URL(import.meta.url).origin === location.origin) work();
     else follow();
     return new Promise((resolve) => (release = resolve));
-  });
+    // Where storage is forbidden there are no locks.
+  }).catch(verbs.alone);
 
   function close() {
     closed = true;
@@ -135,7 +142,8 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
     waiting?.abort();
     resign?.();
     door?.close();
-    port?.close();
+    shut();
+    if (worker) worker.onerror = null;
     release?.();
   }
 

@@ -10,6 +10,7 @@ import { paced } from "./schedule.js";
 import { sentence } from "./sentence.js";
 import { createStore } from "./store.js";
 
+const MOST = 500; // rows that are kept of those that came by themselves
 const UNKNOWN = { next: null, error: "", loaded: false, busy: false };
 
 /** `path`, with a query: pages of the newest first, in the member `name`. `fromRow`: the same form
@@ -20,6 +21,7 @@ export function createLiveList({ path, name, fromRow, keeps = () => true }) {
   let state = UNKNOWN;
   let during = null; // key → event, while a page is under way: the last one tells the whole row
   let asked = 0;
+  let most = MOST;
 
   const redraw = paced(() => view.set({ ...state, rows: [...rows.values()].sort(newestFirst) }));
 
@@ -36,6 +38,16 @@ export function createLiveList({ path, name, fromRow, keeps = () => true }) {
     if (isFirst) rows.clear();
     for (const row of listed) rows.set(row.id, row);
     for (const [, event] of later) apply(event);
+    most = Math.max(MOST, rows.size);
+  }
+
+  /** Under a flood the oldest are left to the next page again. */
+  function trim() {
+    if (during || rows.size <= 2 * most) return;
+    const kept = [...rows.values()].sort(newestFirst).slice(0, most);
+    rows.clear();
+    for (const row of kept) rows.set(row.id, row);
+    state = { ...state, next: kept.at(-1).id };
   }
 
   async function load(after = null) {
@@ -64,6 +76,7 @@ export function createLiveList({ path, name, fromRow, keeps = () => true }) {
       if (event.type === "truncate" || event.data?.truncated) return load();
       during?.set(event.key, event);
       apply(event);
+      trim();
       redraw();
       return undefined;
     },

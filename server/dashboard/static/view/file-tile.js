@@ -3,7 +3,8 @@
 import { Component, html } from "../vendor/htm-preact.js";
 import { bytes } from "../lib/format.js";
 import { addressOf } from "../lib/uploads.js";
-import { DeleteButton } from "./delete-button.js";
+import { Bin } from "./icons.js";
+import { SureButton } from "./sure-button.js";
 
 export class FileTile extends Component {
   // A file does not change, and the list is redrawn with every step of a bar.
@@ -26,7 +27,7 @@ export class FileTile extends Component {
           <bdi class="clip">${name}</bdi>
         </a>
         <span class="muted">${bytes(size)}${visibility === "private" ? " · private" : ""}</span>
-        <${DeleteButton} file=${file} onDelete=${onDelete} />
+        <${SureButton} label=${`Delete ${name}`} onSure=${() => onDelete(file)} again="Delete?"><${Bin} /><//>
       </li>
     `;
   }

@@ -18,7 +18,10 @@ export function Shell({ app }) {
   useEffect(() => {
     document.title = page ? `${page.title} · Tailrace` : "Tailrace";
     // A new page is told to a screen reader, and the keyboard goes on from its top.
-    if (before.current !== path) title.current?.focus();
+    if (before.current !== path) {
+      title.current?.focus({ preventScroll: true });
+      scrollTo(0, 0); // a focus alone would leave what is half under the bar
+    }
     before.current = path;
   }, [path]);
 
@@ -44,9 +47,12 @@ function skip(click, target) {
 
 function Navigation({ current, user }) {
   const list = useRef(null);
-  // On a narrow screen it scrolls sideways: where one is, is to be seen.
+  // On a narrow screen it scrolls sideways: where one is, is to be seen. Itself alone: the page would
+  // be left with its top under the bar.
   useEffect(() => {
-    list.current.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+    const link = list.current.querySelector("[aria-current]")?.getBoundingClientRect();
+    const box = list.current.getBoundingClientRect();
+    if (link) list.current.scrollLeft += link.left + link.width / 2 - box.left - box.width / 2;
   }, [current]);
   return html`
     <nav aria-label="Pages">

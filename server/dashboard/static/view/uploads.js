@@ -3,9 +3,10 @@
 import { html, useRef, useState } from "../vendor/htm-preact.js";
 import { bytes, count } from "../lib/format.js";
 import { useStore } from "../lib/store.js";
-import { DeleteButton } from "./delete-button.js";
 import { DropZone } from "./drop-zone.js";
 import { FileTile } from "./file-tile.js";
+import { Bin } from "./icons.js";
+import { SureButton } from "./sure-button.js";
 
 export function Uploads({ about, uploads, sender }) {
   const { running, files, next, error, loaded } = useStore(uploads.view);
@@ -73,7 +74,7 @@ function Run({ run, onDelete }) {
       <div>
         <bdi class="clip" title=${name}>${name}</bdi>
         <span class=${stage === "failed" ? "error" : "muted"}>${STAGES[stage] ?? sent}</span>
-        ${stage === "paused" && html`<${DeleteButton} file=${run} onDelete=${onDelete} />`}
+        ${stage === "paused" && html`<${SureButton} label=${`Delete ${name}`} onSure=${() => onDelete(run)} again="Delete?"><${Bin} /><//>`}
       </div>
       ${stage !== "failed" && html`<progress aria-label=${name} max="1" value=${value}></progress>`}
     </li>

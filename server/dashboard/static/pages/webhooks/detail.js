@@ -17,7 +17,7 @@ export function Detail({ one, known, say, onClose }) {
   useEffect(() => {
     title.current.focus({ preventScroll: true });
     title.current.scrollIntoView({ block: "nearest" });
-    const from = location.hash.match(/[?&]id=([^&]*)/)?.[1];
+    const from = new URLSearchParams(location.hash.split("?")[1]).get("id");
     return () => handBack(from);
   }, []);
   const state = delivery && stateOf(delivery);
@@ -62,7 +62,7 @@ function handBack(id) {
   if (document.activeElement !== document.body && !document.activeElement?.closest(".one")) return;
   setTimeout(() => {
     if (document.querySelector(".one") || document.activeElement !== document.body) return;
-    const line = [...document.querySelectorAll(".delivery > button")].find((each) => each.dataset.id === decodeURIComponent(id ?? ""));
+    const line = [...document.querySelectorAll(".delivery > button")].find((each) => each.dataset.id === id);
     (line ?? document.getElementById("deliveries-title"))?.focus();
   });
 }

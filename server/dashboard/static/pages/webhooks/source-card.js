@@ -4,8 +4,8 @@ import { html, useRef, useState } from "../../vendor/htm-preact.js";
 import { call } from "../../lib/api.js";
 import { count, plural } from "../../lib/format.js";
 import { sentence } from "../../lib/sentence.js";
-import { DeleteButton } from "../../view/delete-button.js";
-import { Pause, Play } from "../../view/icons.js";
+import { Bin, Pause, Play } from "../../view/icons.js";
+import { SureButton } from "../../view/sure-button.js";
 import { commandOf, Copied, Door, urlOf } from "./connect.js";
 import { hrefOf } from "./filter.js";
 import { Secret } from "./secret.js";
@@ -41,7 +41,7 @@ export function SourceCard({ source, counts, loaded, say, onChanged, onRemoved }
         <${Door} source=${source} />
         ${builtin && html`<span class="tag">built in</span>`}
         <button type="button" aria-label=${`${paused ? "Resume" : "Pause"} ${name}`} aria-disabled=${String(busy)} onClick=${pause}>${paused ? html`<${Play} />Resume` : html`<${Pause} />Pause`}</button>
-        ${!builtin && html`<${DeleteButton} file=${source} onDelete=${remove} />`}
+        ${!builtin && html`<${SureButton} label=${`Delete ${name}`} onSure=${() => remove(source)} again="Delete?"><${Bin} /><//>`}
       </div>
       <div class="inside">
         ${fault && html`<p class="help error" role="alert">${fault}</p>`}
@@ -84,7 +84,7 @@ function Secrets({ source, change, own }) {
     rotate(false);
     setMade(answer.data);
   };
-  const end = async ({ id }) => {
+  const end = async (id) => {
     await change("DELETE", `${own}/secrets/${encodeURIComponent(id)}`, undefined, "The secret is no longer good");
     button.current?.focus();
   };
@@ -93,7 +93,7 @@ function Secrets({ source, change, own }) {
       ${secrets.map(
         ({ id, createdAt, expiresAt }) => html`
           <li key=${id}><span>since <${Time} at=${createdAt} />${expiresAt && html`, good until <${Time} at=${expiresAt} />`}</span>
-            ${expiresAt && html`<${DeleteButton} file=${{ id, name: `the secret since ${createdAt}` }} onDelete=${end} />`}</li>
+            ${expiresAt && html`<${SureButton} label=${`Delete the secret since ${createdAt}`} onSure=${() => end(id)} again="Delete?"><${Bin} /><//>`}</li>
         `,
       )}
     </ul>
