@@ -76,13 +76,13 @@ async def test_a_reader_that_takes_nothing_is_closed_after_the_deadline(clean: D
 
 
 async def test_a_reader_that_reads_slowly_is_not_closed(clean: Database) -> None:
-    async with served(clean, write_deadline=1.0, stream_buffer=8_192) as server:
+    async with served(clean, write_deadline=1.5, stream_buffer=8_192) as server:
         stream, _ = await server.live("public.a", buffer=4_096)
         await server.publish("public.a", *([n, BIG] for n in range(400)))
         got = []
         for _ in range(25):
             got += [block.data["data"][0] for block in await stream.messages(3)]
-            await asyncio.sleep(0.06)  # the reader's own pace: half as long again as the deadline
+            await asyncio.sleep(0.09)  # the reader's own pace: half as long again as the deadline
         got += [block.data["data"][0] for block in await stream.messages(325)]
         assert got == list(range(400))
 
