@@ -46,7 +46,7 @@ async def test_nothing_is_lost_over_a_storm_of_cuts(serve: Serve) -> None:
     async with received.by(follow(served.proxy.url, received)):
         await received.until(lambda events: any(event.type == "ready" for event in events))
         await served.storm()
-        await received.until(lambda events: f'"n": {served.published[-1]}}}' in events[-1].data)
+        await received.until(lambda events: served.published[-1] in numbers(events))
     assert numbers(received) == served.published
     assert received.cuts >= 6
 
