@@ -37,15 +37,14 @@ STEP = 0.02
 LOOK = 0.25
 """Seconds between two looks at the heaps."""
 PAGES = {"events": "/events", "overview": "/"}
-FRAMES, SLOWEST, HEAP, WORKER, COMMITTED = (
+FRAMES, SLOWEST, HEAP, COMMITTED = (
     "frames a second",
     "longest time without a frame",
     "JavaScript heap of the page",
-    "JavaScript heap of the shared worker",
     "events/s",
 )
 GOALS = {FRAMES: Goal("at least", 30), HEAP: Goal("at most", 150)}
-UNITS = {FRAMES: "1/s", SLOWEST: "ms", HEAP: "MB", WORKER: "MB", COMMITTED: "1/s"}
+UNITS = {FRAMES: "1/s", SLOWEST: "ms", HEAP: "MB", COMMITTED: "1/s"}
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions")
 _COUNT = """() => { const seen = []; window.frames_ = seen;
   const frame = (now) => { seen.push(now); requestAnimationFrame(frame); };
@@ -64,7 +63,7 @@ def run(world: World, result: Result) -> None:
         f"{RATE:,} events/s of 200 bytes are committed on a channel that the page listens to, for"
         f" {seconds:g} s, in a transaction every {STEP * 1000:g} ms; Chromium without a screen and"
         " without a GPU (software draws), 1,280 × 800, signed in as an admin; browser, server and"
-        " Postgres share all cores. Frames are counted by requestAnimationFrame; heaps are looked"
+        " Postgres share all cores. Frames are counted by requestAnimationFrame; the heap is looked"
         f" at every {LOOK * 1000:g} ms through the DevTools protocol, garbage included, and the"
         " highest counts. Afterwards the page must have counted every single event."
     )
@@ -111,8 +110,7 @@ async def _measure(world: World, path: str, seconds: float) -> Measured:
     figures = {
         FRAMES: len(gaps) / took,
         SLOWEST: max(gaps),
-        HEAP: heaps.highest.get("page", 0.0),
-        WORKER: heaps.highest.get("shared_worker", 0.0),
+        HEAP: heaps.highest,
         COMMITTED: during / took,
     }
     return Measured(figures, other)
@@ -185,11 +183,11 @@ async def _chromium(
 
 
 class Heaps:
-    """A context: the highest heap of each kind of thing in the browser, in MB."""
+    """A context: the highest JavaScript heap of a page in the browser, in MB."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self.highest: dict[str, float] = {}
+        self.highest = 0.0
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
@@ -197,9 +195,10 @@ class Heaps:
         async with self._session.get(address) as answer:
             targets = await answer.json(content_type=None)
         self._looks = [
-            asyncio.create_task(self._look(target["type"], target["webSocketDebuggerUrl"]))
+            asyncio.create_task(self._look(target["webSocketDebuggerUrl"]))
             for target in targets
-            if target["type"] in {"page", "shared_worker"} and "webSocketDebuggerUrl" in target
+            # A shared worker does not tell its heap.
+            if target["type"] == "page" and "webSocketDebuggerUrl" in target
         ]
         return self
 
@@ -212,11 +211,11 @@ class Heaps:
             if isinstance(error, Exception):
                 raise error
 
-    async def _look(self, kind: str, address: str) -> None:
+    async def _look(self, address: str) -> None:
         async with self._session.ws_connect(address) as socket:
             while True:
                 await socket.send_json({"id": 1, "method": "Runtime.getHeapUsage"})
                 told = await socket.receive_json()
                 used = told["result"]["usedSize"] / 1e6
-                self.highest[kind] = max(self.highest.get(kind, 0.0), used)
+                self.highest = max(self.highest, used)
                 await asyncio.sleep(LOOK)
