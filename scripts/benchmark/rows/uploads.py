@@ -57,8 +57,8 @@ def run(world: World, result: Result) -> None:
         " three times the write). Every answer must have the right hash and size, and what was"
         " stored is removed before the next. Growth: PSS of the server, looked at every"
         f" {LOOK * 1000:.0f} ms while that file comes, and while {count} of {small // MIB:,} MiB"
-        f" come at once, above what it was before, after one of {small // MIB:,} MiB and {count} tiny ones at once. All"
-        " processes on all cores."
+        f" come at once, above what it was before, after one of {small // MIB:,} MiB and {count}"
+        " tiny ones at once. All processes on all cores."
     )
     with _files(large, small) as (one, *others):
 
