@@ -97,9 +97,7 @@ class Ephemeral:
 
     async def run(self) -> None:
         """Send what waits, at most once in `PERIOD`, until cancelled."""
-        if (
-            self._urgent or self._waiting or self._newest
-        ):  # as after an error, which took the signal with it
+        if self._waits():  # as after an error, which took the signal with it
             self._arrived.set()
         while True:
             await self._arrived.wait()
@@ -111,9 +109,12 @@ class Ephemeral:
             except LOST as error:
                 if count := self._losses.count():
                     log.info("%d ephemeral messages were lost: %r", count, error)
-            if self._urgent or self._waiting or self._newest:
+            if self._waits():
                 self._arrived.set()
             await asyncio.sleep(PERIOD)
+
+    def _waits(self) -> bool:
+        return bool(self._urgent or self._waiting or self._newest)
 
     def _take(self) -> str:
         """As many waiting messages of one kind as fit into a notification: a JSON array."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from server.errors import StartError
-from server.uploads.spoolfile import FULL, SpoolFile
+from server.uploads.faults import FULL
+from server.uploads.spoolfile import SpoolFile
 from server.uploads.store import NoSpace, checked, is_key
 from server.uploads.threads import Threads
 from server.uploads.turns import Turns

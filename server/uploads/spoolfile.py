@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from server.uploads.store import NoSpace, StoreError
+from server.uploads.faults import translated
+from server.uploads.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from hashlib import _Hash
     from pathlib import Path
 
@@ -26,7 +25,6 @@ WRITE = 256 * 1024
 each the thread waits for the interpreter, which the event loop has: 64 KiB took half as long again.
 """
 READ = 1024 * 1024
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class SpoolFile:
@@ -183,18 +181,3 @@ def _hash(descriptor: int) -> _Hash:
         digest.update(memoryview(buffer)[:read])
         at += read
     return digest
-
-
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """What the local disk can't do within.
-
-    Raises:
-        StoreError: `NoSpace` where it is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        kind = NoSpace if error.errno in FULL else StoreError
-        msg = f"cannot {what}: {error}"
-        raise kind(msg) from error

@@ -7,7 +7,7 @@ import errno
 import os
 import secrets
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from io import FileIO
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from server.errors import StartError
-from server.uploads.store import CHUNK, NoSpace, NotStored, Stored, StoreError, checked, is_key
+from server.uploads.faults import translated
+from server.uploads.store import CHUNK, NotStored, Stored, StoreError, checked, is_key
 from server.uploads.stores.puts import Puts, Stop
 from server.uploads.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from urllib.parse import SplitResult
 
 THREADS = 4
@@ -30,7 +31,6 @@ BLOCK = 1024 * 1024
 INCOMING = ".incoming"
 ABANDONED = 3600.0
 """Seconds without a write after which a copy is a dead process'."""
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def from_url(parts: SplitResult) -> DiskStore:
@@ -104,7 +104,7 @@ class DiskStore:
         self._threads.close()
 
     def _put(self, target: Path, source: Path, size: int, stop: Stop) -> None:
-        with _translated("store an upload"):
+        with translated("store an upload"):
             if source.stat().st_size != size:
                 msg = f"an upload of {size} bytes has another size on the disk"
                 raise StoreError(msg)
@@ -146,13 +146,13 @@ class DiskStore:
             _sync(made.parent)
 
     def _delete(self, key: str) -> None:
-        with _translated("delete an upload"):
+        with translated("delete an upload"):
             self.path(key).unlink(missing_ok=True)
 
     def _scan(self, directory: Path) -> tuple[list[Stored], list[Path]]:
         """The files of one directory that have their place there, and the directories below."""
         found, below = [], []
-        with _translated("list uploads"), os.scandir(directory) as entries:
+        with translated("list uploads"), os.scandir(directory) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     below += [Path(entry.path)] if len(entry.name) == 2 else []
@@ -250,19 +250,9 @@ def _close_behind(opening: asyncio.Future[int], reading: asyncio.Future[bytes] |
 
 
 def _read(file: int, length: int, start: int) -> bytes:
-    with _translated("read an upload"):
+    with translated("read an upload"):
         chunk = os.pread(file, length, start)
     if not chunk:
         msg = "an upload is shorter than it was"
         raise StoreError(msg)
     return chunk
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        kind = NoSpace if error.errno in FULL else StoreError
-        msg = f"cannot {what}: {error}"
-        raise kind(msg) from error

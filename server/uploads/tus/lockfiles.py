@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from server.uploads.spoolfile import translated
+from server.uploads.faults import translated
 
 SUFFIX = ".lock"
 DIGITS = 20
