@@ -16,3 +16,5 @@ BANNER = web.AppKey("banner", list[str])
 FATAL: web.AppKey[asyncio.Future[BaseException]] = web.AppKey("fatal", asyncio.Future)
 """Resolves when a part has failed for good: the process logs it and exits with 1."""
 REQUEST_ID = web.RequestKey("request_id", str)
+LAST = web.RequestKey("last", bool)
+"""Whether the connection has to be closed behind the answer."""

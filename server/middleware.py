@@ -17,7 +17,7 @@ from server.auth.cookies import CHANGE, tell_session
 from server.db.faults import LOST
 from server.errors import INTERNAL, TABLE, TOO_LARGE, UNAVAILABLE, ApiError, Kind, problem
 from server.guard.rates import VERDICT, tell_rate
-from server.keys import REQUEST_ID
+from server.keys import LAST, REQUEST_ID
 from server.ops.access import ACCESS_LOG
 
 log = logging.getLogger(__name__)
@@ -103,6 +103,9 @@ async def tell(request: web.Request, response: web.StreamResponse) -> None:
             tell_rate(request, response)
         if CHANGE in request:
             tell_session(request, response)
+        if LAST in request:
+            response.force_close()
+            headers["Connection"] = "close"
 
 
 MIDDLEWARES = (envelope,)

@@ -10,10 +10,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from server.errors import INVALID, TIMEOUT, ApiError
+from server.uploads.direct import Direct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractAsyncContextManager
+    from server.uploads.turns import Turns
 
 SLOW = 60.0
 """Seconds after which a body must have come at `LEAST_RATE` on average."""
@@ -34,7 +34,7 @@ async def go_on(request: web.Request) -> None:
 
 
 class Body:
-    """What a request sends. `stall`: seconds without a byte after which it is given up; `turn`:
+    """What a request sends. `stall`: seconds without a byte after which it is given up; `turns`:
     when it may be read from."""
 
     def __init__(
@@ -42,14 +42,15 @@ class Body:
         request: web.Request,
         *,
         stall: float,
-        turn: Callable[[], AbstractAsyncContextManager[None]],
+        turns: Turns,
     ) -> None:
         self.came = 0
         """Bytes that were read."""
-        self._content = request.content
+        self._request = request
         self._transport = request.transport
+        self._direct: Direct | None = None
         self._stall = stall
-        self._turn = turn
+        self._turns = turns
         self._began = time.monotonic()
 
     async def read(self) -> bytes:
@@ -60,17 +61,13 @@ class Body:
             ApiError: 400 for a body that ends too early, 408.
         """
         try:
-            async with self._turn():
-                self._listen(True)
-                async with asyncio.timeout(self._stall):
-                    chunk = await self._content.readany()
+            async with self._turns.turn(), asyncio.timeout(self._stall):
+                chunk = await self._take()
         except TimeoutError:
             raise ApiError(TIMEOUT, f"nothing came for {self._stall:g} s") from None
         except (OSError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
             # The client has hung up, or what it sends is no HTTP any more.
             raise ApiError(INVALID, "the body ended before it was whole") from None
-        finally:
-            self._listen(False)
         self.came += len(chunk)
         took = time.monotonic() - self._began
         if chunk and took > SLOW and self.came < took * LEAST_RATE:
@@ -79,8 +76,23 @@ class Body:
 
     def leave(self) -> None:
         """No more is read here, whatever the verdict is: the connection goes on to the next
-        request, or lingers until it is read."""
+        request, or lingers until it is read. One that was taken over and read has no next."""
+        if self._direct is not None:
+            self._direct.close()
+            if self._direct.ended:
+                return
         self._listen(True)
+
+    async def _take(self) -> bytes:
+        if self._direct is None:
+            self._direct = Direct.take_over(self._request, self.came)
+        if self._direct is not None:
+            return await self._direct.read(self._turns.piece)
+        self._listen(True)
+        try:
+            return await self._request.content.readany()
+        finally:
+            self._listen(False)
 
     def _listen(self, more: bool) -> None:
         """Whether more is to be taken from the socket."""

@@ -98,7 +98,7 @@ class Form:
             raise ApiError(MEDIA_TYPE, f"the body must be {FORM}")
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise ApiError(MEDIA_TYPE, "the body must not be compressed")
-        self._body = Body(request, stall=uploads.stall, turn=uploads.spool.turns.turn)
+        self._body = Body(request, stall=uploads.stall, turns=uploads.spool.turns)
         self._policy = policy
         try:
             self._scanner = Scanner(_boundary(request))

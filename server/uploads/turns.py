@@ -37,6 +37,11 @@ class Turns:
         """Bytes that a file collects before it writes: fewer when many share the budget."""
         return min(BLOCK, max(LEAST_BLOCK, BUDGET // (2 * max(1, self.open))))
 
+    @property
+    def piece(self) -> int:
+        """Bytes to ask a socket for: a whole block, when few uploads are under way."""
+        return max(RECEIVED, self.block)
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Within it a sender may be read from; those who wait for it go on in order.

@@ -124,7 +124,7 @@ class Tus:
 
     def body(self, request: web.Request) -> Body:
         """What a request sends."""
-        return Body(request, stall=self.uploads.stall, turn=self.uploads.spool.turns.turn)
+        return Body(request, stall=self.uploads.stall, turns=self.uploads.spool.turns)
 
     async def receive(
         self,
