@@ -63,11 +63,8 @@ class Direct:
         if self._left == 0:
             return b""
         await asyncio.sleep(0)
-        try:
-            chunk = self._socket.recv(min(self._left, most))
-        except BlockingIOError:
+        while (chunk := self._receive(most)) is None:
             await self._readable()
-            chunk = self._socket.recv(min(self._left, most))
         if not chunk:
             msg = "the connection has ended"
             raise ConnectionResetError(msg)
@@ -85,6 +82,13 @@ class Direct:
     def close(self) -> None:
         """Nothing more is taken here."""
         self._socket.close()
+
+    def _receive(self, most: int) -> bytes | None:
+        """What is there; `None`: nothing yet."""
+        try:
+            return self._socket.recv(min(self._left, most))
+        except BlockingIOError:
+            return None
 
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()
