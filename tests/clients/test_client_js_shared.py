@@ -209,11 +209,11 @@ async def test_who_joins_by_several_calls_joins_once(
     })()"""
     await two.run(calls)
     await two.wait("stream.status.state === 'live'")
-    before = len(server.proxy.streams)
+    before = len(server.proxy.requests)
     await two.wait("seen.frames.length > 3")
     await channel.publish(2)
     await channel.read_by(two)
-    assert len(server.proxy.streams) == before
+    assert [request.target for request in server.proxy.requests[before:]] == []
 
 
 async def test_a_refusal_stays_the_answer_though_another_joins_meanwhile(
