@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from server.errors import INVALID, TIMEOUT, ApiError
+from server.uploads.chunks import Chunk
 from server.uploads.direct import Direct
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Body:
         self._turns = turns
         self._began = time.monotonic()
 
-    async def read(self) -> bytes:
+    async def read(self) -> Chunk:
         """The next bytes, empty at the end. Nothing more is taken from the socket until the next
         call: what waits, waits in the kernel.
 
@@ -83,7 +84,7 @@ class Body:
                 return
         self._listen(True)
 
-    async def _take(self) -> bytes:
+    async def _take(self) -> Chunk:
         if self._direct is None:
             self._direct = Direct.take_over(self._request, self.came)
         if self._direct is not None:

@@ -14,6 +14,7 @@ from typing import Self
 from aiohttp import web
 
 from server.keys import LAST
+from server.uploads.chunks import Block, Blocks, Chunk
 
 LEAST = 4 * 1024 * 1024
 """Bytes that must still be missing. aiohttp's parser goes on waiting for what it did not see, so
@@ -27,6 +28,8 @@ class Direct:
         self._content = request.content
         self._socket = own
         self._left = left
+        self._blocks = Blocks()
+        self._block: Block | None = None
 
     @classmethod
     def take_over(cls, request: web.Request, came: int) -> Self | None:
@@ -54,8 +57,10 @@ class Direct:
         request[LAST] = True
         return cls(request, own, left)
 
-    async def read(self, most: int) -> bytes:
+    async def read(self, most: int) -> Chunk:
         """The next bytes, empty at the end. One turn of the loop for each piece, at least.
+
+        A `Block` for who is as fast as to fill one, so that the next may take the same memory.
 
         Raises:
             OSError: the connection has ended before the body.
@@ -63,11 +68,18 @@ class Direct:
         if self._left == 0:
             return b""
         await asyncio.sleep(0)
-        while (chunk := self._receive(most)) is None:
+        block = self._block or self._blocks.take(most)
+        self._block = block
+        while (came := self._receive(block)) is None:
             await self._readable()
-        if not chunk:
+        if not came:
             msg = "the connection has ended"
             raise ConnectionResetError(msg)
+        chunk: Chunk
+        if came == len(block):
+            chunk, self._block = block, None
+        else:
+            chunk = bytes(memoryview(block)[:came])
         self._left -= len(chunk)
         if self._left == 0:
             # Or aiohttp would wait for it when the answer is sent.
@@ -83,10 +95,10 @@ class Direct:
         """Nothing more is taken here."""
         self._socket.close()
 
-    def _receive(self, most: int) -> bytes | None:
-        """What is there; `None`: nothing yet."""
+    def _receive(self, block: Block) -> int | None:
+        """How many bytes of what is there have found room; `None`: there is nothing yet."""
         try:
-            return self._socket.recv(min(self._left, most))
+            return self._socket.recv_into(block, min(self._left, len(block)))
         except BlockingIOError:
             return None
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
+
+from server.uploads.chunks import Chunk
 
 MAX_PREAMBLE = 8 * 1024
 """Bytes before the first boundary, and behind the last: nobody reads them."""
@@ -46,6 +48,9 @@ class Part(NamedTuple):
     """Its bytes are not encoded (base64, gzip, …)."""
 
 
+Parts: TypeAlias = list[Part | Chunk]
+
+
 class Scanner:
     """Takes a form's body in pieces of any size."""
 
@@ -61,19 +66,22 @@ class Scanner:
         self._mark = _LINE + _DASHES + boundary.encode("ascii")
         # So that the first boundary is one at a line's begin, as the others are.
         self._held = _LINE
-        self._step: Callable[[bytes, list[Part | bytes]], bytes] = self._preamble
+        self._step: Callable[[bytes, Parts], bytes] = self._preamble
         self._passed = self._parts = 0
         self.ended = False
         """Whether the last boundary has come."""
 
-    def feed(self, data: bytes) -> list[Part | bytes]:
+    def feed(self, data: Chunk) -> Parts:
         """Take the next bytes: the heads of parts, and behind each what came of its content.
 
         Raises:
             Malformed: it is no form, or more than it may be.
         """
-        found: list[Part | bytes] = []
-        rest = self._held + data if self._held else data
+        found: Parts = []
+        if self._step == self._content and not self._held:
+            rest = self._content(data, found)
+        else:
+            rest = self._held + data
         self._held = b""
         while rest:
             step = self._step
@@ -84,7 +92,7 @@ class Scanner:
                 break
         return found
 
-    def _preamble(self, data: bytes, _: list[Part | bytes]) -> bytes:
+    def _preamble(self, data: bytes, _: Parts) -> bytes:
         at = data.find(self._mark)
         if at < 0:
             kept = len(self._mark) - 1
@@ -94,7 +102,7 @@ class Scanner:
         self._step = self._boundary
         return data[at + len(self._mark) :]
 
-    def _boundary(self, data: bytes, _: list[Part | bytes]) -> bytes:
+    def _boundary(self, data: bytes, _: Parts) -> bytes:
         """What stands behind a boundary: two dashes at the last one, else a line's end."""
         if data.startswith(_DASHES):
             self.ended, self._passed, self._step = True, 0, self._epilogue
@@ -115,7 +123,7 @@ class Scanner:
         self._step = self._head
         return _LINE + rest
 
-    def _head(self, data: bytes, found: list[Part | bytes]) -> bytes:
+    def _head(self, data: bytes, found: Parts) -> bytes:
         end = data.find(_HEAD_END, 0, MAX_HEAD)
         if end < 0:
             if len(data) >= MAX_HEAD:
@@ -126,28 +134,28 @@ class Scanner:
         self._step = self._content
         return data[end + len(_HEAD_END) :]
 
-    def _content(self, data: bytes, found: list[Part | bytes]) -> bytes:
+    def _content(self, data: Chunk, found: Parts) -> bytes:
         at = data.find(self._mark)
         if at >= 0:
             if at:
                 found.append(data[:at])
             self._step = self._boundary
-            return data[at + len(self._mark) :]
+            return bytes(data[at + len(self._mark) :])
         kept = self._begun(data)
         if kept < len(data):
             found.append(data[: len(data) - kept] if kept else data)
-        return data[len(data) - kept :]
+        return bytes(data[len(data) - kept :])
 
-    def _begun(self, data: bytes) -> int:
+    def _begun(self, data: Chunk) -> int:
         """How many bytes at the end may be the begin of a boundary: seldom any."""
         at = data.find(b"\r", max(0, len(data) - len(self._mark) + 1))
         while at >= 0:
-            if self._mark.startswith(data[at:]):
+            if self._mark.startswith(bytes(data[at:])):
                 return len(data) - at
             at = data.find(b"\r", at + 1)
         return 0
 
-    def _epilogue(self, data: bytes, _: list[Part | bytes]) -> bytes:
+    def _epilogue(self, data: bytes, _: Parts) -> bytes:
         self._pass(len(data), "too much follows its last boundary")
         return b""
 

@@ -15,6 +15,7 @@ from server.db.faults import LOST
 from server.errors import FILE_TOO_LARGE, STORAGE, UNAVAILABLE, ApiError
 from server.uploads import records
 from server.uploads.checking import Looked, answered
+from server.uploads.chunks import Chunk
 from server.uploads.names import safe_name
 from server.uploads.owners import Owner
 from server.uploads.policies import Policy
@@ -53,7 +54,7 @@ class Incoming:
         self._name = name
         self._meter = meter
 
-    async def write(self, chunk: bytes) -> None:
+    async def write(self, chunk: Chunk) -> None:
         """Take the next bytes; waits while the disk is behind.
 
         Raises:

@@ -24,7 +24,8 @@ from server.errors import (
 )
 from server.openapi.route import route
 from server.uploads.body import Body, go_on
-from server.uploads.form import Malformed, Part, Scanner
+from server.uploads.chunks import Chunk
+from server.uploads.form import Malformed, Part, Parts, Scanner
 from server.uploads.incoming import Incoming, too_large
 from server.uploads.models import Form as UploadForm
 from server.uploads.models import Upload, Wanted, shown
@@ -105,7 +106,7 @@ class Form:
         except Malformed as error:
             raise malformed(error) from None
 
-    async def pieces(self) -> AsyncGenerator[Part | bytes]:
+    async def pieces(self) -> AsyncGenerator[Part | Chunk]:
         """The heads of the fields `file` that are files, and their bytes; the form's other fields
         are passed over. Ends when the whole body has come.
 
@@ -113,7 +114,7 @@ class Form:
             ApiError: 400, 408, 413.
         """
         wanted, passed = False, 0
-        found: list[Part | bytes] = []
+        found: Parts = []
         try:
             while await self._read(found):
                 while found:
@@ -131,7 +132,7 @@ class Form:
         finally:
             self._body.leave()
 
-    async def _read(self, found: list[Part | bytes]) -> bool:
+    async def _read(self, found: Parts) -> bool:
         """Whether more has come; `found` has then what is in it."""
         chunk = await self._body.read()
         if self._body.came > self._policy.max_bytes + OVERHEAD:

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import filetype  # type: ignore[import-untyped]
 
+from server.uploads.chunks import Chunk
 from server.uploads.policies import CSV, TEXT, ZIP, FileType, Kind, Policy
 from server.uploads.refused import Reason, Refused
 from server.uploads.zips import read_kind
@@ -46,7 +47,7 @@ class Sniffer:
         if self._declared is not None and self._declared.kind is Kind.TEXT:
             self._start_text(self._declared)
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: Chunk) -> None:
         """Take the next bytes.
 
         Raises:
@@ -119,7 +120,7 @@ class _Text:
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._any = False
 
-    def feed(self, chunk: bytes, *, final: bool = False) -> None:
+    def feed(self, chunk: Chunk, *, final: bool = False) -> None:
         self._any = self._any or bool(chunk)
         if len(chunk.translate(None, _BINARY)) != len(chunk):
             raise Refused(Reason.TYPE, "the file is not text: it holds binary characters")

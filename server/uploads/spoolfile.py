@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
+from server.uploads.chunks import Block, Chunk
 from server.uploads.faults import translated
 from server.uploads.store import StoreError
+from server.uploads.threads import Line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from hashlib import _Hash
     from pathlib import Path
 
@@ -25,12 +30,14 @@ WRITE = 256 * 1024
 each the thread waits for the interpreter, which the event loop has: 64 KiB took half as long again.
 """
 READ = 1024 * 1024
+AHEAD = 4
+"""Blocks that wait for the disk, of one file: the thread has the next one when it has done one."""
 
 
 class SpoolFile:
     """One upload that comes in. For one task at a time; end it by `finish`, `close` or `discard`.
 
-    A block is hashed and written in a thread while the next one is received; a sender that is
+    Blocks are hashed and written in a thread while the next one is received; a sender that is
     faster than the disk waits in `write`.
     """
 
@@ -43,15 +50,17 @@ class SpoolFile:
         self._turns = turns
         turns.open += 1
         self._threads = threads
+        self._line = Line(threads)
         self._descriptor = descriptor
         # The state of a hash can't be kept beyond its process. So a file that was left is hashed
         # from its start when it is finished: what is hashed is then also what the disk has.
         self._hash = None if size else hashlib.sha256()
         self._sha256: str | None = None
-        self._parts: list[bytes] = []
+        self._parts: list[Chunk] = []
         self._small = bytearray()
         self._held = 0
-        self._writing: asyncio.Future[None] | None = None
+        self._writing: deque[asyncio.Future[None]] = deque()
+        self._failed: Exception | None = None
         self._ending: asyncio.Future[None] | None = None
 
     @property
@@ -62,8 +71,9 @@ class SpoolFile:
             raise RuntimeError(msg)
         return self._sha256
 
-    async def write(self, data: bytes) -> None:
-        """Take a piece; waits when the disk is behind. It may raise what an earlier piece met.
+    async def write(self, data: Chunk) -> None:
+        """Take a piece, which is its own from now on; waits when the disk is behind. It may raise
+        what an earlier piece met.
 
         Raises:
             NoSpace: the disk is full, or a quota reached. The file is to be discarded.
@@ -97,7 +107,7 @@ class SpoolFile:
             StoreError: as `write`; the file is still open then.
         """
         await self.flush()
-        self._writing = self._threads.start(self._complete)
+        self._start(self._complete)
         await self._settle()
         await self.close()
         return self.path
@@ -125,19 +135,39 @@ class SpoolFile:
         self._held = 0
 
     async def _send(self) -> None:
-        """Start writing what is held, once the block before is written."""
-        await self._settle()
+        """Start writing what is held, once the disk has few blocks before it."""
+        await self._settle(AHEAD - 1)
         self._gather()
         parts, size = self._parts, self._held
         self._parts, self._held = [], 0
-        self._writing = self._threads.start(self._write, parts)
         self._turns.goes(size)
-        self._writing.add_done_callback(lambda _: self._turns.goes(-size))
+        self._start(partial(self._write, parts)).add_done_callback(
+            lambda _: self._turns.goes(-size)
+        )
 
-    async def _settle(self) -> None:
-        if self._writing is not None:
+    def _start(self, call: Callable[[], None]) -> asyncio.Future[None]:
+        """Have a thread run it, behind what was started before."""
+        future = self._line.start(self._try, call)
+        self._writing.append(future)
+        return future
+
+    def _try(self, call: Callable[[], None]) -> None:
+        """Unless one before has failed: nothing is written behind a hole."""
+        if self._failed is None:
+            try:
+                with translated("write an upload"):
+                    call()
+            except Exception as error:
+                self._failed = error
+
+    async def _settle(self, few: int = 0) -> None:
+        """Wait until only so `few` blocks are still to be written."""
+        while len(self._writing) > few:
             # Shielded: a request that is cancelled must not take a block out of the file.
-            await asyncio.shield(self._writing)
+            await asyncio.shield(self._writing[0])
+            self._writing.popleft()
+        if self._failed is not None:
+            raise self._failed
 
     async def _end(self, *, remove: bool) -> None:
         """Close behind the last write, also if the caller is cancelled meanwhile."""
@@ -149,27 +179,24 @@ class SpoolFile:
             await self._threads.start(self.path.unlink, missing_ok=True)
 
     async def _close(self) -> None:
-        if self._writing is not None:
-            await asyncio.wait({self._writing})
-            if not self._writing.cancelled():
-                # Asked for, or it is reported as an error that nobody saw.
-                self._writing.exception()
+        if self._writing:
+            await asyncio.wait(self._writing)
         os.close(self._descriptor)
 
-    def _write(self, parts: list[bytes]) -> None:
-        with translated("write an upload"):
-            for part in parts:
-                rest = memoryview(part)
-                while rest:
-                    done = os.write(self._descriptor, rest[:WRITE])
-                    if self._hash is not None:
-                        self._hash.update(rest[:done])
-                    rest = rest[done:]
+    def _write(self, parts: list[Chunk]) -> None:
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                done = os.write(self._descriptor, rest[:WRITE])
+                if self._hash is not None:
+                    self._hash.update(rest[:done])
+                rest = rest[done:]
+            if isinstance(part, Block):
+                part.give_back()
 
     def _complete(self) -> None:
-        with translated("write an upload"):
-            digest = self._hash or _hash(self._descriptor)
-            os.fsync(self._descriptor)
+        digest = self._hash or _hash(self._descriptor)
+        os.fsync(self._descriptor)
         self._sha256 = digest.hexdigest()
 
 

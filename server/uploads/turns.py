@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-BLOCK = 1024 * 1024
+BLOCK = 512 * 1024
 """Bytes that are written at once, when few uploads are under way."""
 LEAST_BLOCK = 32 * 1024
 BUDGET = 4 * 1024 * 1024
-"""Bytes that all uploads together hold in memory: each has a block that fills and one that goes."""
+"""Bytes that all uploads together hold in memory: half of it fills, half of it goes to the disk."""
 RECEIVED = 256 * 1024
 """Bytes that come from a socket at once, at most."""
 MOMENT = 0.02

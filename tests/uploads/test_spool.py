@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from server.errors import StartError
+from server.uploads.chunks import Block, Blocks
 from server.uploads.spool import Spool
-from server.uploads.spoolfile import SpoolFile
+from server.uploads.spoolfile import AHEAD, SpoolFile
 from server.uploads.store import NoSpace, StoreError
 from server.uploads.turns import BLOCK, BUDGET, LEAST_BLOCK
 from tests.uploads.making import NAME
@@ -220,6 +221,35 @@ async def test_a_cancelled_request_takes_no_block_out_of_the_file(spool: Spool) 
             await task
     assert (await file.finish()).read_bytes() == content
     assert file.sha256 == hashlib.sha256(content).hexdigest()
+
+
+async def test_a_block_is_filled_again_only_when_it_is_written(spool: Spool) -> None:
+    file, blocks = await spool.create(NAME), Blocks()
+    (mine,) = descriptors(file.path)
+    slow, writing = os.pipe()
+    os.dup2(writing, mine)
+    os.close(writing)
+    taken = list[Block]()
+    for number in range(AHEAD):
+        taken.append(blocks.take(BLOCK))
+        taken[-1][:] = bytes([number]) * BLOCK
+        await file.write(taken[-1])
+    fresh = blocks.take(BLOCK)
+    assert all(block is not fresh for block in taken)
+    reading = asyncio.to_thread(_read, slow, AHEAD * BLOCK)
+    _, content = await asyncio.gather(file.flush(), reading)
+    assert content == b"".join(bytes([number]) * BLOCK for number in range(AHEAD))
+    assert {id(blocks.take(BLOCK)) for _ in taken} == {id(block) for block in taken}
+    assert blocks.take(1000) not in taken
+    os.close(slow)
+    await file.discard()
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    content = b""
+    while len(content) < size:
+        content += os.read(descriptor, size - len(content))
+    return content
 
 
 async def test_a_file_that_nobody_waits_for_any_more_is_not_left(

@@ -34,8 +34,10 @@ async def test_a_sender_that_stalls_is_answered_and_what_came_is_kept(client: Cl
 
 async def test_what_came_before_a_cut_is_kept(server: Served, client: Client) -> None:
     path = await client.create(len(PNG))
+    spool = server.app[UPLOADS].spool
+    before = spool.received
     async with client.hanging(path, 0, PNG[:3000], length=len(PNG)) as request:
-        await until(lambda: server.app[TUS].locks._held)
+        await until(lambda: spool.received == before + 3000)
         request.writer.close()
     await until(lambda: not server.app[TUS].locks._held)
     assert (await client.head(path)).offset == 3000

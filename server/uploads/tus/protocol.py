@@ -11,6 +11,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from server.errors import CHECKSUM, MEDIA_TYPE, NO_FILE, TUS_VERSION, ApiError, invalid
+from server.uploads.chunks import Chunk
 from server.uploads.policies import DEFAULT, POLICIES, Policy
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Checksum:
             raise invalid("Upload-Checksum", f"is not one of {algorithm}")
         self._expected = expected
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: Chunk) -> None:
         """Take the next bytes."""
         self._hash.update(chunk)
 

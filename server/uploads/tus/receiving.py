@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from server.errors import INVALID, TOO_LARGE, ApiError
 from server.uploads.checking import answered
+from server.uploads.chunks import Chunk
 from server.uploads.incoming import stored
 from server.uploads.refused import Refused
 
@@ -95,7 +96,7 @@ class Piece:
         with stored():
             await self._hold.doubt(self._start)
 
-    async def _take(self, chunk: bytes) -> None:
+    async def _take(self, chunk: Chunk) -> None:
         if self._file.size + len(chunk) > self._length:
             await self._doubt()
             raise too_much(self._length - self._start)
@@ -106,7 +107,7 @@ class Piece:
             await self._file.write(chunk)
         self._meter.tell("receiving", self._file.size)
 
-    def _look(self, chunk: bytes) -> None:
+    def _look(self, chunk: Chunk) -> None:
         if self._sniffer is None or self._refused is not None:
             return
         try:
