@@ -216,6 +216,72 @@ async def test_who_joins_by_several_calls_joins_once(
     assert [request.target for request in server.proxy.requests[before:]] == []
 
 
+async def test_who_is_told_live_has_a_position(
+    server: Served, context: BrowserContext, channel: Channel
+) -> None:
+    tab = await Tab.open(context, server.proxy.url)
+    position = """async (channel) => {
+      const { connect } = await import("/client.js");
+      return new Promise((resolve) => {
+        const onStatus = ({ state }) => state === "live" && resolve(stream.position);
+        const stream = connect({ channels: [channel], shared: true, onEvent() {}, onStatus });
+      });
+    }"""
+    assert await tab.page.evaluate(position, channel.name)
+
+
+@pytest.mark.parametrize(
+    "worker",
+    [
+        pytest.param(
+            "constructor() { throw new DOMException('', 'SecurityError'); }", id="refused"
+        ),
+        pytest.param("constructor() { super('/none.js', { type: 'module' }); }", id="not found"),
+        pytest.param("constructor() { super('data:text/javascript,'); }", id="silent"),
+    ],
+)
+async def test_where_a_worker_does_not_start_a_tab_leads(
+    server: Served, browser: Browser, channel: Channel, worker: str
+) -> None:
+    script = f"window.SharedWorker = class extends SharedWorker {{ {worker} }}"
+    async with profile(browser, script) as context:
+        one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
+        for tab in (one, two):
+            await tab.connect(channel.name, shared=True, times=PATIENT | {"ping": 100})
+        kinds = [await tab.run("stream.status.shared") for tab in (one, two)]
+        assert kinds == ["leader", "follower"]
+        await channel.publish(2)
+        await channel.read_by(one, two)
+
+
+async def test_a_retry_costs_nothing_though_events_are_on_their_way(
+    server: Served, context: BrowserContext, channel: Channel
+) -> None:
+    one, two = [await Tab.open(context, server.proxy.url) for _ in range(2)]
+    for tab in (one, two):
+        await tab.connect(channel.name, shared=True, times=PATIENT)
+    before = len(server.proxy.streams)
+
+    async def busy(route: Route) -> None:
+        await channel.publish(2)
+        await channel.read_by(two)
+        await route.fulfill()
+
+    # A synchronous request: the tab does nothing else meanwhile, so it is behind the others.
+    await one.page.route("**/busy", busy)
+    retried = """(() => {
+      const request = new XMLHttpRequest();
+      request.open("GET", "/busy", false);
+      request.send();
+      stream.retry();
+      return seen.events.length;
+    })()"""
+    assert await one.run(retried) == 0
+    await channel.publish()
+    await channel.read_by(one, two)
+    assert server.proxy.streams[before:] == []
+
+
 async def test_a_refusal_stays_the_answer_though_another_joins_meanwhile(
     server: Served, browser: Browser, channel: Channel
 ) -> None:

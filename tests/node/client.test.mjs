@@ -28,7 +28,7 @@ async function serve(...answers) {
   const server = createServer((request, response) => {
     const answer = answers[Math.min(requests.length, answers.length - 1)];
     requests.push({ at: Date.now(), url: request.url, headers: request.headers });
-    answer(response);
+    answer(response, request.headers);
     came();
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -162,6 +162,89 @@ test("the network's return ends a wait, but not one that the server asked for", 
   const [, , after, live] = server.requests.map(({ at }) => at);
   assert.ok(after >= waits[1]);
   assert.ok(live >= waits[2]);
+});
+
+for (const [name, answers, shortest, longest] of [
+  ["at its default", [refuses(503)], 1000, 30_000],
+  ["at what was told", [ends(`retry: 3000\n${READY}`), refuses(503)], 3000, 30_000],
+  ["at more than the limit", [ends(`retry: 60000\n${READY}`), refuses(503)], 60_000, 60_000],
+])
+  test(`waits grow from retry to a limit, never shorter than retry, ${name}`, async () => {
+    const world = new EventTarget();
+    globalThis.addEventListener = world.addEventListener.bind(world);
+    const server = await serve(...answers);
+    // A wait is less than from the request on, and more than from now on, however slow this is.
+    const bounds = [];
+    const stream = server.open({
+      times: { retry: 1000 },
+      onStatus({ until, reason }) {
+        if (!until) return;
+        bounds.push([until - Date.now(), until - server.requests.at(-1).at]);
+        setTimeout(() => world.dispatchEvent(new Event("online")));
+      },
+    });
+    await server.until(() => server.requests.length > 10);
+    stream.close();
+    // The first after a stream is as it was told.
+    if (answers.length > 1) bounds.shift();
+    for (const [tries, [least, most]] of bounds.entries()) {
+      const grown = Math.min(shortest * 2 ** tries, longest);
+      assert.ok(most >= grown && least <= grown * 1.34, `${tries}: ${grown} in ${least}-${most}`);
+    }
+    const last = bounds.slice(6).map(([least]) => least);
+    assert.ok(Math.max(...last) - Math.min(...last) > 100, String(last));
+  });
+
+test("every way to start is told, with the headers and the mode", async () => {
+  const server = await serve(streams(READY));
+  for (const [start, told] of [
+    [{ since: new Date(0) }, "1970-01-01T00:00:00.000Z"],
+    [{ since: "10m" }, "10m"],
+    [{ after: "earliest" }, "earliest"],
+  ]) {
+    const stream = server.open({ headers: { "X-A": "1" }, mode: "latest", ...start });
+    await server.until(() => stream.status.state === "live");
+    const { url, headers } = server.requests.at(-1);
+    const { pathname, searchParams } = new URL(url, "http://a");
+    const [name] = Object.keys(start);
+    assert.equal(pathname, "/api/stream");
+    const fields = Object.fromEntries(searchParams);
+    assert.deepEqual(fields, { channel: "a", mode: "latest", [name]: told });
+    assert.equal(headers["x-a"], "1");
+    assert.equal(headers["last-event-id"], undefined);
+  }
+});
+
+test("short answers are no reason to poll", async () => {
+  const server = await serve(...Array(8).fill(ends(READY)), streams(READY));
+  const stream = server.open();
+  await server.until(() => server.requests.length > 8 && stream.status.state === "live");
+  assert.deepEqual([...new Set(stream.told.map(({ transport }) => transport))], ["stream"]);
+  for (const { url } of server.requests) assert.match(url, /^\/api\/stream\?/);
+});
+
+test("what is too much to wait here stays at the server until it is wanted", async () => {
+  const numbers = Array.from({ length: 10_100 }, (_, n) => n + 2);
+  let left;
+  const put = new Promise((resolve) => (left = resolve));
+  const server = await serve((response, { "last-event-id": id = "a.1" }) => {
+    response.on("close", left);
+    const missed = numbers.slice(id.split(".")[1] - 1);
+    streams(READY.replace("0000000a.1", id), ...missed.map(event))(response);
+  });
+  const stream = server.open();
+  await put;
+  await aWhile(150);
+  assert.equal(server.requests.length, 1);
+  const taken = [];
+  for await (const { data } of stream) {
+    taken.push(data);
+    if (data === numbers.at(-1)) break;
+  }
+  assert.deepEqual(taken, numbers);
+  const [, { headers }] = server.requests;
+  // The 10,001st block, of which the first is `ready`.
+  assert.equal(headers["last-event-id"], "0000000a.10001");
 });
 
 test("close() in any callback is the end", async () => {

@@ -31,7 +31,6 @@ export function connect({
   let upstream;
   let status = { state: "connecting", transport: "stream", shared: false };
   let queue = [];
-  let head = 0;
   // With nobody else to take them, events wait for a loop.
   const taken = onEvent || onFrame;
   let closed, changing, held, behind, looping, next, shared;
@@ -49,7 +48,7 @@ export function connect({
       if (closed) return;
       if (behind) continue;
       read(frame);
-      behind = queue.length - head > MOST;
+      behind = queue.length > MOST;
       if (behind) source.stop();
     }
     pump();
@@ -60,8 +59,7 @@ export function connect({
       const gap = parse(data);
       upstream = number(id);
       // It need not be this one's: a shared connection may have resumed further back for others.
-      const had = epoch(id) === epoch(seen) && upstream <= number(seen);
-      if (!had || gap.reason === "ahead") miss(gap);
+      if (epoch(id) !== epoch(seen) || upstream > number(seen) || gap.reason === "ahead") miss(gap);
       return;
     }
     if (id) {
@@ -87,19 +85,17 @@ export function connect({
   }
 
   function pump() {
-    while (head < queue.length && !held && (next || (taken && !looping))) {
-      const { id, event, gap } = queue[head++];
+    while (queue.length && !held && (next || (taken && !looping))) {
+      const { id, event, gap } = queue.shift();
       if (gap && refetch) hold(gap);
       else position = id || position;
       if (gap) tell(onGap, gap);
       if (!event) continue;
-      next?.resolve({ value: event, done: false });
+      next?.resolve(event);
       next = undefined;
       tell(onEvent, event);
     }
-    if (head < queue.length) return;
-    queue = [];
-    head = 0;
+    if (queue.length) return;
     if (behind) open((behind = false));
     settle();
   }
@@ -122,8 +118,8 @@ export function connect({
   /** A loop ends when nothing can come any more. */
   function settle() {
     const { state, error } = status;
-    if (!next || (!closed && state !== "ended") || head < queue.length) return;
-    if (closed) next.resolve({ value: undefined, done: true });
+    if (!next || (!closed && state !== "ended") || queue.length) return;
+    if (closed) next.resolve();
     else next.reject(Object.assign(Error(error.error), error));
     next = undefined;
   }
@@ -186,30 +182,32 @@ export function connect({
     },
     add: (...names) => change("add", names),
     remove: (...names) => change("delete", names),
-    retry: open,
+    // Who shares and has not been turned away is joined already: to join anew would leave out what
+    // is on its way here, and everybody's connection would be opened again for that.
+    retry: () => (source === shared && status.state !== "ended" ? shared.wake() : open()),
     close() {
       closed = true;
       queue = [];
-      head = 0;
       source.stop();
       shared?.close();
       ears.abort();
       settle();
     },
-    [Symbol.asyncIterator]() {
+    async *[Symbol.asyncIterator]() {
       looping = true;
-      return {
-        next: () =>
-          new Promise((resolve, reject) => {
+      try {
+        for (;;) {
+          const event = await new Promise((resolve, reject) => {
             next = { resolve, reject };
             pump();
-          }),
-        async return() {
-          looping = false;
-          pump();
-          return { value: undefined, done: true };
-        },
-      };
+          });
+          if (!event) return;
+          yield event;
+        }
+      } finally {
+        looping = false;
+        pump();
+      }
     },
   };
 }

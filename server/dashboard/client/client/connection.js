@@ -153,8 +153,8 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
         const aborted = new Promise((_, fail) => (signal.onabort = () => fail(signal.reason)));
         await Promise.race([(polling ? poll : stream)(own), aborted]);
       } catch (error) {
-        const silent = { status: 0, error: String(error?.message ?? error) };
-        ({ problem = silent, after = 0 } = error ?? {});
+        problem = error?.problem ?? { status: 0, error: String(error?.message ?? error) };
+        after = error?.after ?? 0;
       }
       if (own !== turn) return;
       hush();
@@ -165,13 +165,17 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
         token = undefined;
         continue;
       }
-      if (isFinal(problem?.status)) return tell("ended", { error: problem });
-      let wait = retry;
+      // Asking again cannot help. 204 is HTTP's word for "do not come back" (HTML 9.2.3).
+      if (/^(204|4(?!08|25|29)..)$/.test(problem?.status))
+        return tell("ended", { error: problem });
+      let wait = Math.max(retry, 100);
       // What was told is already spread over time, by the server.
-      if (!live && !reason)
-        wait = Math.min(times.most, retry * 2 ** failures++) * (0.5 + Math.random() / 2);
+      if (!live && !reason) {
+        const grown = Math.min(times.most, wait * 2 ** failures++);
+        wait = Math.max(wait, grown) * (1 + Math.random() / 3);
+      }
       // Many may have been told the same.
-      wait = Math.max(wait, 100) + after;
+      wait += after;
       tell("reconnecting", { error: problem, reason, until: Date.now() + wait });
       await pause(wait, after || reason === "overload");
     }
@@ -289,9 +293,6 @@ export async function judge(answer) {
   const after = later > 0 ? later * 1000 : Math.max(Date.parse(later) - Date.now(), 0) || 0;
   throw { problem: { error: statusText, ...problem, status }, after };
 }
-
-/** Whether asking again cannot help. 204 is HTTP's word for "do not come back" (HTML 9.2.3). */
-const isFinal = (status) => /^(204|4(?!08|25|29)..)$/.test(status);
 
 export const parse = (text) => {
   try {

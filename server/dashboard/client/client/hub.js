@@ -82,12 +82,15 @@ export function createHub(asked) {
     if (!oldest) connection.stop();
     else if (current === before && all.every(stands)) {
       connection.wake();
-      all.forEach((tab) => tab.say({ status }));
+      all.forEach(inform);
     } else {
       const { position, start } = oldest;
       connection.open({ channels, position, start }, status?.state === "live");
     }
   }
+
+  // Who has joined anew is not fed yet, and is told what holds then.
+  const inform = (tab) => tab.fed && tab.say({ status, turn: tab.turn });
 
   const stands = (tab) =>
     epoch(tab.position) === epoch(position) && number(tab.position) >= number(position);
@@ -107,8 +110,7 @@ export function createHub(asked) {
       const from = tab.sent;
       for (const { data = "" } of own) tab.sent += data.length + 50;
       tab.say({ frames: own, from, sent: tab.sent, turn: tab.turn });
-      if (epoch(position) !== epoch(tab.position) || number(position) > number(tab.position))
-        tab.position = position;
+      if (!stands(tab)) tab.position = position;
       if (tab.sent - tab.taken > WAITING) {
         tab.late = true;
         leave(tab);
@@ -119,7 +121,8 @@ export function createHub(asked) {
   function onStatus(told) {
     status = told;
     if (told.state === "ended") refused(told);
-    else active().forEach((tab) => tab.say({ status }));
+    // After the frames that go with it: who is told `live` has a position, and misses nothing.
+    else queueMicrotask(() => active().forEach(inform));
   }
 
   /** Whose channels is it? The others go on. */
@@ -133,7 +136,7 @@ export function createHub(asked) {
       if (!problem) continue;
       found = true;
       if (!problem.status) continue;
-      tab.say({ status: { ...told, error: problem } });
+      tab.say({ status: { ...told, error: problem }, turn: tab.turn });
       tab.channels = undefined;
     }
     // Each alone may, all together may not.
@@ -170,10 +173,8 @@ export function createHub(asked) {
   return {
     join,
     close() {
+      tabs.forEach(drop);
       connection.stop();
-      clearTimeout(planned);
-      for (const { port } of tabs.values()) port.close();
-      tabs.clear();
     },
   };
 }

@@ -8,9 +8,9 @@ const PING = 2000;
 export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, onOpen, onStart }) {
   const { locks } = navigator;
   const id = crypto.randomUUID();
+  asked.token = !!token;
   // The number is that of the messages: tabs with an older module keep to themselves.
-  const key = `tailrace ${JSON.stringify([1, name, !!token, Object.entries(asked).sort()])}`;
-  asked = { ...asked, token: !!token };
+  const key = `tailrace ${JSON.stringify([2, name, Object.entries(asked).sort()])}`;
   let port, worker, door, hub, mine, kind, answered, closed, release, waiting, resign;
   let unanswered = 0;
   let taken = 0;
@@ -50,27 +50,33 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
     unanswered = 0;
     answered = true;
     const { frames, from, sent, status } = data;
+    // What was said to an earlier joining may be too old for this one.
+    const timely = data.turn === turn;
     if (frames) {
       const whole = from === taken;
       taken = sent;
       send({ taken });
       // Browsers may drop what is posted to a tab that is frozen.
-      if (data.turn === turn) whole ? onFrames(frames) : onOpen();
+      if (timely) whole ? onFrames(frames) : onOpen();
     }
-    if (status) onStatus({ ...status, shared: kind });
+    if (status && timely) onStatus({ ...status, shared: kind });
     verbs[data]?.();
   }
 
   function work() {
     kind = "worker";
-    worker = new SharedWorker(new URL("hub.js", import.meta.url), { type: "module", name: key });
+    try {
+      worker = new SharedWorker(new URL("hub.js", import.meta.url), { type: "module", name: key });
+    } catch {
+      return follow();
+    }
     worker.onerror = () => door || follow();
     use(worker.port);
   }
 
   function follow() {
     if (closed) return;
-    port?.close();
+    shut();
     port = undefined;
     door = new BroadcastChannel(key);
     door.onmessage = ({ data }) => {
@@ -86,8 +92,8 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
   function elect(steal) {
     let leads;
     waiting?.abort();
-    waiting = steal ? undefined : new AbortController();
-    const how = steal ? { steal } : { signal: waiting.signal };
+    waiting = new AbortController();
+    const how = steal ? { steal } : waiting;
     // It fails when another steals it: what froze has thawed, and steps down.
     locks.request(key, how, () => (leads = holdHub())).catch(() => {
       if (!leads) return;
