@@ -13,7 +13,7 @@ from typing import Any, Self
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Error, Page
+from playwright.async_api import Browser, BrowserContext, CDPSession, Error, Page
 
 from server.auth import sessions
 from server.db.pool import Database
@@ -88,15 +88,29 @@ class Tab:
             await self.page.goto("chrome://crash")
 
     async def freeze(self) -> None:
-        """Stop its main thread, whatever comes. (Chromium's own freezing spares pages that a
-        debugger looks at.)"""
-        self._session = await self.page.context.new_cdp_session(self.page)
-        await self._session.send("Debugger.enable")
-        await self._session.send("Debugger.pause")
+        """Stop its main thread, whatever comes."""
+        self._frozen = await frozen(self.page)
 
     async def thaw(self) -> None:
         """Let it go on."""
-        await self._session.detach()
+        await self._frozen.detach()
+
+
+async def frozen(page: Page) -> CDPSession:
+    """Stop a page's main thread before its next statement, until the session is detached.
+    (Chromium's own freezing spares pages that a debugger looks at.)"""
+    session = await page.context.new_cdp_session(page)
+    await session.send("Debugger.enable")
+    await session.send("Debugger.pause")
+    return session
+
+
+async def drawn(session: CDPSession) -> str:
+    """A page as it stands, asked for without a script: a frozen one would not run it."""
+    root = (await session.send("DOM.getDocument"))["root"]
+    wanted = {"nodeId": root["nodeId"], "selector": "#app"}
+    node = await session.send("DOM.querySelector", wanted)
+    return str((await session.send("DOM.getOuterHTML", node))["outerHTML"])
 
 
 @contextlib.asynccontextmanager

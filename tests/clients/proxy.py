@@ -29,6 +29,11 @@ class Request(NamedTuple):
     target: str
     last_event_id: str | None
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether it asks for an event stream."""
+        return self.target.partition("?")[0] in {"/api/stream", "/api/notifications/stream"}
+
 
 class Cut(NamedTuple):
     """End the connection right behind these bytes, or let nothing pass any more (`hold`).
@@ -72,7 +77,13 @@ class Proxy:
     @property
     def streams(self) -> list[Request]:
         """The requests for event streams."""
-        return [request for request in self.requests if "/stream" in request.target]
+        return [request for request in self.requests if request.is_stream]
+
+    @property
+    def carried(self) -> list[Request]:
+        """The event streams that are open now, each on a connection of its own."""
+        last = [link.request for link in self._links]
+        return [each for each in last if each and each.is_stream]
 
     def cut(self, how: How) -> int:
         """Cut every connection now; how many there were."""
@@ -137,7 +148,7 @@ class Proxy:
     async def _up(self, link: Link, back: asyncio.StreamWriter) -> None:
         listened = b""
         while chunk := await link.reader.read(65536):
-            listened = self._note(listened + chunk)
+            listened = self._note(link, listened + chunk)
             back.write(chunk)
             await back.drain()
         back.transport.abort()  # a client that has ended wants no answer
@@ -177,7 +188,7 @@ class Proxy:
         self.cuts.popleft()
         return chunk[: at + len(marker) - len(tail)], how
 
-    def _note(self, listened: bytes) -> bytes:
+    def _note(self, link: Link, listened: bytes) -> bytes:
         """Note the requests that are whole; the rest waits for more."""
         while b"\r\n\r\n" in listened:
             head, _, rest = listened.partition(b"\r\n\r\n")
@@ -187,7 +198,8 @@ class Proxy:
             if len(rest) < length:
                 break
             method, target, _ = first.split(" ", 2)
-            self.requests.append(Request(method, target, fields.get("last-event-id")))
+            link.request = Request(method, target, fields.get("last-event-id"))
+            self.requests.append(link.request)
             listened = rest[length:]
         return listened
 
@@ -199,6 +211,8 @@ class Link:
         self.reader = reader
         self.writer = writer
         self.tail = b""
+        self.request: Request | None = None
+        """The last one."""
 
     def end(self, how: How) -> None:
         """End the connection to the client."""

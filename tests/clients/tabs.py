@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Literal, Self
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
@@ -17,26 +17,38 @@ PATIENCE = 20_000
 """Milliseconds."""
 
 
-class Tabs:
-    """Tabs of one user (`user`: its id, empty for a stranger)."""
+class Complaints:
+    """What a browser complains of in the tabs of a context that are opened from now on."""
 
-    def __init__(self, server: Served, context: BrowserContext, user: str) -> None:
-        self.server = server
-        self.context = context
-        self.user = user
-        self.complaints: list[str] = []
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def of(self, context: BrowserContext) -> Self:
+        """Listen: to what is thrown, to the console, to violations of the policy."""
         context.on("console", self._listen)
-        context.on("weberror", lambda fault: self.complaints.append(str(fault.error)))
+        context.on("weberror", lambda fault: self.texts.append(str(fault.error)))
+        await context.add_init_script(_VIOLATIONS)
+        return self
 
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
-            self.complaints.append(f"{message.type}: {message.text} {message.location}")
+            self.texts.append(f"{message.type}: {message.text} {message.location}")
 
     def forgive(self, *texts: str) -> None:
         """Drop what the browser itself tells the console, of a refused request, say."""
-        self.complaints = [
-            each for each in self.complaints if not any(text in each for text in texts)
-        ]
+        self.texts = [each for each in self.texts if not any(text in each for text in texts)]
+
+
+class Tabs:
+    """Tabs of one user (`user`: its id, empty for a stranger)."""
+
+    def __init__(
+        self, server: Served, context: BrowserContext, user: str, complaints: Complaints
+    ) -> None:
+        self.server = server
+        self.context = context
+        self.user = user
+        self.forgive = complaints.forgive
 
     async def open(self, path: str = "/") -> Page:
         """One more tab, on this page of the dashboard, live."""
@@ -62,14 +74,13 @@ async def tabs(
     expect.set_options(timeout=PATIENCE)
     context = await browser.new_context(viewport={"width": width, "height": 900})
     context.set_default_timeout(PATIENCE)
-    await context.add_init_script(_VIOLATIONS)
+    complaints = await Complaints().of(context)
     user = ""
     if role is not None:
         user, token = await server.sign_in(role)
         await context.add_cookies([{"name": COOKIE, "value": token, "url": server.url}])
-    opened = Tabs(server, context, user)
     try:
-        yield opened
+        yield Tabs(server, context, user, complaints)
     finally:
         await context.close()
-    assert not opened.complaints
+    assert not complaints.texts

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -18,7 +19,7 @@ from playwright.async_api import ConsoleMessage, Locator, Page, expect
 from server.db.pool import Database
 from server.webhooks.providers.stripe import STRIPE
 from tests.clients.conftest import Serve
-from tests.clients.served import SECRET, Served
+from tests.clients.served import API_KEY, SECRET, Served
 from tests.process import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -31,6 +32,7 @@ OWN = 1
 STRIPE_SECRET = "whsec_0123456789abcdef0123456789"
 SOME = re.compile(r" to (0\.)?[1-9]")
 """In words: at most so many, which is more than none."""
+NUMBER = re.compile(r"^[\d.]+$")
 LATENCY = re.compile(r"median now [\d.]+ ms")
 DRAWN = """canvas => canvas.getContext("2d")
   .getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"""
@@ -115,11 +117,18 @@ async def test_the_overview_follows_what_happens_in_all_processes_and_in_one(
             url = await asyncio.to_thread(lambda: other.url)
             chooser = page.get_by_role("combobox", name="Process")
             clients = tile(page, "Connected clients")
-            async with listening(url, 3):
+            async with listening(url, 3), uploading(served.url):
                 await deliver(served.url, 20)
                 await expect(clients).to_have_text(f"{OWN + 3}")
                 await expect(page.locator(".processes tbody tr")).to_have_count(2)
-                await expect(figure(page, "Deliveries per second")).to_contain_text(SOME)
+                for label in ("Events per second", "Deliveries per second"):
+                    await expect(figure(page, label)).to_contain_text(SOME)
+                await expect(tile(page, "Events per second")).to_have_text(NUMBER)
+                await expect(tile(page, "Lagging clients")).to_have_text("0")
+                await expect(tile(page, "Memory")).to_have_text(re.compile(r"^[\d.]+ MB$"))
+                await expect(tile(page, "Uploads")).to_have_text("1")
+                received = re.compile(r"bytes received, .* to [\d.]+ KB/s")
+                await expect(figure(page, "Uploads")).to_contain_text(received)
                 await expect(figure(page, "Latency")).to_contain_text(LATENCY)
                 webhooks = figure(page, "Webhooks per second")
                 for state in ("accepted", "unhandled"):
@@ -150,6 +159,25 @@ async def listening(url: str, number: int) -> AsyncIterator[None]:
             stream = client.get("/api/stream", params={"channel": "public.demo"})
             await stack.enter_async_context(stream)
         yield
+
+
+@contextlib.asynccontextmanager
+async def uploading(url: str) -> AsyncIterator[None]:
+    """An upload that has begun, and does not end within."""
+    where = urlsplit(url)
+    _, writer = await asyncio.open_connection(where.hostname, where.port)
+    headers = (
+        "POST /api/upload?policy=documents HTTP/1.1",
+        f"Host: {where.netloc}",
+        f"Authorization: Bearer {API_KEY}",
+        "Content-Type: multipart/form-data; boundary=b",
+        "Content-Length: 1000000",
+    )
+    part = 'Content-Disposition: form-data; name="file"; filename="a.csv"'
+    text = "\r\n".join((*headers, "", "--b", part, "Content-Type: text/csv", "", ""))
+    writer.write(text.encode() + b"1,2\n" * 25_000)
+    yield
+    writer.transport.abort()
 
 
 async def deliver(url: str, number: int) -> None:

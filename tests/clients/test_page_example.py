@@ -197,6 +197,7 @@ async def test_what_is_committed_while_the_list_is_under_way_is_there(
             answer = await route.fetch()  # read, and not there yet
             await server.app[POOL].execute(insert, opened.user, "Meanwhile")
             await expect(trace(tab, "From elsewhere")).to_contain_text("event insert")
+            await expect(tab.locator(".notices").get_by_text("Loading …")).to_be_visible()
             await route.fulfill(response=answer)
 
         await server.app[POOL].execute(insert, opened.user, "Before")
@@ -204,6 +205,7 @@ async def test_what_is_committed_while_the_list_is_under_way_is_there(
         await opened.show(tab, "/example")
         both = [re.compile("Meanwhile"), re.compile("Before")]
         await expect(notices(tab, "Read")).to_have_text(both)
+        await expect(tab.get_by_text("Loading …")).to_have_count(0)
         # And an admin may notify.
         await tab.get_by_label("Notify yourself").fill("To myself")
         await tab.get_by_role("button", name="Notify", exact=True).click()

@@ -1,6 +1,7 @@
 """What a page shows after a fault is what the database holds: nothing is lost, nothing is twice.
 
-One server process with its own Postgres, behind the fault proxy; two tabs of one user.
+One server process with its own Postgres, behind the fault proxy, which also sees what the browser
+asks for; three tabs of one user.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, CDPSession, Page, expect
+from playwright.async_api import Browser, expect
 
 from server.auth.sessions import COOKIE, create
+from tests.clients.connected import drawn, frozen
 from tests.clients.proxy import Proxy
-from tests.clients.tabs import PATIENCE
+from tests.clients.subject import Subject, Tabs
+from tests.clients.tabs import PATIENCE, Complaints
 from tests.conftest import plant
-from tests.process import ServerProcess
 from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -35,78 +36,12 @@ PLACES = {
     "/example": ".posts .entry",
 }
 """Pages with streams of their own, and what is there only once these are live."""
-
-
-class Subject:
-    """The server, its database, and the tabs that look at it."""
-
-    def __init__(self, directory: Path, proxy: Proxy) -> None:
-        self.directory = directory
-        self.proxy = proxy
-        self.user = ""
-
-    def start(self, ends: contextlib.ExitStack) -> None:
-        """Start a process; a later one takes the port and the data of the first."""
-        port = str(self.proxy.upstream)
-        self.process = ends.enter_context(
-            ServerProcess(
-                self.directory, "--no-demo", "--port", port,
-                TAILRACE_HEARTBEAT="0.5", TAILRACE_POOL_SIZE="2",
-            )
-        )  # fmt: skip
-        self.proxy.upstream = urlsplit(self.process.url).port or 0
-
-    async def sql(self, query: str, *values: object) -> list[asyncpg.Record]:
-        """What any other client of the database would do, on a connection of its own."""
-        url = (self.directory / "data" / "url").read_text().strip()
-        connection = await asyncpg.connect(url)
-        try:
-            return list(await connection.fetch(query, *values))
-        finally:
-            await connection.close()
-
-    async def post(self, *titles: str) -> None:
-        """Commit posts."""
-        for title in titles:
-            await self.sql(
-                "INSERT INTO posts (author_id, title, content) VALUES ($1, $2, 'text')",
-                self.user, title,
-            )  # fmt: skip
-
-    async def is_up(self) -> bool:
-        """Whether the database answers."""
-        with contextlib.suppress(OSError, asyncpg.PostgresError):
-            return bool(await self.sql("SELECT true"))
-        return False
-
-    @property
-    def postmaster(self) -> int:
-        """The process of its Postgres."""
-        text = (self.directory / "data" / "pg" / "postmaster.pid").read_text()
-        return int(text.splitlines()[0])
-
-
-class Tabs:
-    """Both tabs: the list of posts, and the events of its channel."""
-
-    def __init__(self, context: BrowserContext, posts: Page, events: Page) -> None:
-        self.context = context
-        self.posts = posts
-        self.events = events
-
-    async def show(self, subject: Subject) -> None:
-        """Wait until both show what the database holds, in its order."""
-        rows = await subject.sql("SELECT title FROM posts ORDER BY id DESC")
-        shown = self.posts.get_by_role("list", name="Posts, newest first").locator("strong")
-        await expect(shown).to_have_text([row["title"] for row in rows])
-        log = await subject.sql(
-            "SELECT key FROM tailrace.event WHERE channel = 'posts' ORDER BY pos DESC"
-        )
-        keys = [row["key"] for row in log]
-        await expect(self.events.locator("ol.rows .line .key")).to_have_text(keys)
-        for tab in (self.posts, self.events):
-            await expect(tab.locator("header .pill")).to_have_text("Live")
-            await expect(tab.locator(".row.gap")).to_have_count(0)
+FIGURES = re.compile(r"up \d+ s;")
+"""Of the newest metrics event."""
+CUT = "Failed to load resource: net::ERR_"
+"""The browser itself, of what a page asked for while there was no network or no server."""
+STARTING = "status of 503 (Service Unavailable) {{'url': '{}/readyz'"
+"""And of what it asked a server that has only just found its database."""
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +76,7 @@ async def subject(directory: Path, ends: contextlib.ExitStack) -> AsyncIterator[
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def tabs(subject: Subject, browser: Browser) -> AsyncIterator[Tabs]:
-    """Both, live, with a post."""
+    """They are live, with a post."""
     expect.set_options(timeout=PATIENCE)
     await subject.post("First")
     url = (subject.directory / "data" / "url").read_text().strip()
@@ -149,54 +84,89 @@ async def tabs(subject: Subject, browser: Browser) -> AsyncIterator[Tabs]:
         token = await create(pool, subject.user)
     context = await browser.new_context(viewport={"width": 1600, "height": 900})
     await context.add_cookies([{"name": COOKIE, "value": token, "url": subject.proxy.url}])
-    posts, events = await context.new_page(), await context.new_page()
+    complaints = await Complaints().of(context)
+    posts, events, third = [await context.new_page() for _ in range(3)]
     await posts.goto(f"{subject.proxy.url}/#/example")
     await events.goto(f"{subject.proxy.url}/#/events?channels=posts")
     await events.get_by_label("Start").select_option("Last events")
     await events.get_by_role("button", name="Rewind").click()
-    opened = Tabs(context, posts, events)
+    await third.goto(f"{subject.proxy.url}/#/")
+    opened = Tabs(context, complaints, posts, events, third)
     await opened.show(subject)
     yield opened
     await context.close()
 
 
-async def test_a_cut_network(subject: Subject, tabs: Tabs) -> None:
-    async with subject.proxy.refusing():
-        await subject.post("While it was cut", "and once more")
-        await subject.sql("DELETE FROM posts WHERE title = 'First'")
-        await expect(tabs.posts.locator("header .pill")).to_have_text("Reconnecting")
-    await subject.post("After it")
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def content(tabs: Tabs) -> AsyncIterator[None]:
+    """After each test the browser must not have complained."""
+    yield
+    found, tabs.complaints.texts = tabs.complaints.texts, []
+    assert not found
+
+
+async def test_live_pages_ask_for_nothing(subject: Subject, tabs: Tabs) -> None:
+    await tabs.go("/")
+    figures = tabs.third.locator(".about")
+    await expect(figures).to_have_text(FIGURES)
+    for tab in (tabs.posts, tabs.events, tabs.third):
+        # The last answer that a page waits for, once its stream is live.
+        await expect(tab.locator("header .facts")).to_contain_text("Mode")
+    await until(lambda: len(subject.proxy.carried) == 1)
+    asked, carried = list(subject.proxy.requests), subject.proxy.carried
+    for _ in range(3):
+        await expect(figures).not_to_have_text(await figures.inner_text())
+    await subject.post("Told by the stream")
     await tabs.show(subject)
+    assert subject.proxy.requests == asked
+    assert subject.proxy.carried == carried
+
+
+async def test_a_cut_network(subject: Subject, tabs: Tabs) -> None:
+    async with subject.resumed():
+        async with subject.proxy.refusing():
+            await subject.post("While it was cut", "and once more")
+            await subject.sql("DELETE FROM posts WHERE title = 'First'")
+            await expect(tabs.posts.locator("header .pill")).to_have_text("Reconnecting")
+        await subject.post("After it")
+        await tabs.show(subject)
+    tabs.complaints.forgive(CUT)
 
 
 async def test_a_killed_server(subject: Subject, tabs: Tabs, ends: contextlib.ExitStack) -> None:
-    await subject.post("Just before")
-    subject.process.signal(signal.SIGKILL)
-    subject.process.ended()
-    subject.start(ends)
-    await subject.post("Just after")
-    await tabs.show(subject)
+    async with subject.resumed():
+        await subject.post("Just before")
+        subject.process.signal(signal.SIGKILL)
+        subject.process.ended()
+        subject.start(ends)
+        await subject.post("Just after")
+        await tabs.show(subject)
+    tabs.complaints.forgive(CUT, STARTING.format(subject.proxy.url))
 
 
 async def test_a_killed_postgres(subject: Subject, tabs: Tabs) -> None:
     before = subject.postmaster
-    await subject.post("Its last")
-    os.kill(before, signal.SIGKILL)
-    await until(subject.is_up)
-    assert subject.postmaster != before
-    await subject.post("Its first")
-    await tabs.show(subject)
+    async with subject.resumed(cut=False):
+        await subject.post("Its last")
+        os.kill(before, signal.SIGKILL)
+        await until(subject.is_up)
+        assert subject.postmaster != before
+        await subject.post("Its first")
+        await tabs.show(subject)
+    tabs.complaints.forgive(STARTING.format(subject.proxy.url))
 
 
 async def test_a_frozen_tab(subject: Subject, tabs: Tabs) -> None:
-    frozen: list[CDPSession] = []
-    for tab in (tabs.posts, tabs.events):
-        frozen.append(await tabs.context.new_cdp_session(tab))
-        await frozen[-1].send("Page.setWebLifecycleState", {"state": "frozen"})
+    await tabs.go("/example")
+    await tabs.show_posts(subject, tabs.third)
+    sessions = [await frozen(tab) for tab in (tabs.posts, tabs.events)]
+    before = [await drawn(session) for session in sessions]
     await subject.post(*(f"Number {number}" for number in range(25)))
     await subject.sql("DELETE FROM posts WHERE title = 'Number 24'")
-    for session in frozen:
-        await session.send("Page.setWebLifecycleState", {"state": "active"})
+    await tabs.show_posts(subject, tabs.third)
+    assert [await drawn(session) for session in sessions] == before
+    for session in sessions:
+        await session.detach()
     await tabs.show(subject)
 
 

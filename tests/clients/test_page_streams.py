@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -13,6 +14,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from server.app import DATABASE
 from server.db.pool import Database
+from server.keys import POOL
 from server.log import peers
 from server.log.living import LOCK_CLASS
 from server.stream import news
@@ -116,6 +118,10 @@ async def test_streams_of_others_are_seen_found_and_ended(
     await line(tab, user).get_by_role("link", name=user).first.click()
     await expect(tab.get_by_label("User", exact=True)).to_have_value(user)
     await expect(tab.get_by_label("Channel", exact=True)).to_have_value("public.orders.7.paid")
+    await tab.get_by_label("Data (JSON)").fill(BIG)
+    await tab.get_by_role("button", name="Publish", exact=True).click()
+    heard = (await stream.named(None)).data
+    assert (heard["channel"], heard["data"]) == ("public.orders.7.paid", json.loads(BIG))
 
     await line(tab, user).get_by_role("button", name="End the stream").press("Enter")
     await expect(line(tab, user)).to_be_visible()
@@ -126,6 +132,45 @@ async def test_streams_of_others_are_seen_found_and_ended(
     await tab.get_by_role("link", name="Show all").click()
     await expect(line(tab, "Anonymous")).to_be_visible()
     await expect(line(tab, user)).to_have_count(0)
+
+
+async def test_a_row_tells_its_age_lag_position_and_bytes(
+    server: Served, opened: Tabs, tab: Page
+) -> None:
+    user, token = await server.sign_in()
+    bearer = {"Authorization": f"Bearer {token}"}
+    stream, _ = await server.live(f"user.{user}.x", headers=bearer, buffer=4_096)
+    stream.pause()
+    await server.publish(f"user.{user}.x", *["x" * 300_000] * 3)
+    _, token = await server.sign_in("admin")
+
+    async def found() -> Any:
+        path = f"/api/streams?user={user}"
+        return (await server.get(path, Authorization=f"Bearer {token}"))[1]["streams"][0]
+
+    async def stalled() -> bool:
+        told = await found()
+        return bool(told["state"] == "lagging" and told["waiting"])
+
+    await until(stalled)
+    await opened.show(tab, f"/streams?user={user}")
+    await expect(line(tab, user)).to_contain_text("Lagging")
+    told = await found()
+    head = await server.app[POOL].fetchval("SELECT pos FROM tailrace.head")
+    assert told["lag"] == head - int(told["position"].partition(".")[2]) > 0
+    sent, waiting = (f"{told[name] / 1024:.0f} KB" for name in ("bytes", "waiting"))
+    for label, text in (
+        ("Age", re.compile(r"^(\d+ min )?\d+ s$")),
+        ("Lag", f"{told['lag']}{told['position']}"),
+        ("Sent", f"{sent}{waiting} waiting"),
+    ):
+        cell = line(tab, user).locator(f'[data-label="{label}"]')
+        await expect(cell).to_have_text(text)
+        # On a wide screen the label is the column's.
+        titles = await tab.get_by_role("columnheader").all_text_contents()
+        place = line(tab, user).locator("th, td").nth(titles.index(label))
+        await expect(place).to_have_text(text)
+    stream.abort()
 
 
 async def test_it_rewinds_and_goes_on_live_without_a_hole(server: Served, tab: Page) -> None:

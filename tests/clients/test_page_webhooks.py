@@ -110,6 +110,7 @@ async def test_an_empty_page_says_how_to_connect_and_then_a_delivery_comes_live(
     await expect(doors.nth(0)).to_contain_text("DODO_PAYMENTS_WEBHOOK_KEY is set")
     await expect(doors.nth(1)).to_contain_text(f"{console.server.url}/api/payments/stripe/webhook")
     await expect(doors.nth(1)).to_contain_text("Set STRIPE_WEBHOOK_SECRET")
+    await expect(console.tab.locator(".connect")).to_contain_text("webhooks send dodo")
     user, _ = await console.server.sign_in()
     delivery = await console.pay("live", user)
     await expect(console.row(delivery)).to_contain_text(

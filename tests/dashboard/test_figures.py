@@ -37,13 +37,20 @@ def last(found: Any, name: str, number: int) -> list[float | None]:
 
 def test_all_together_are_a_sum_or_the_slowest_and_one_is_itself(node: str) -> None:
     one = told("a", events_per_second=9.5, latency={"p50": 2.0, "p99": 3.0}, memory=10)
+    one |= {"lagging": 2, "deliveries_per_second": 3, "bytes_per_second": 7, "cpu": 0.25}
+    one |= {"gauges": {"uploads_running": 1}, "rates": {"upload_bytes": 100.0}}
     other = told("b", events_per_second=10, latency=None, memory=20, uptime=5)
-    other["rates"] = {"webhooks": {"done": 2.0}}
+    other |= {"lagging": 3, "deliveries_per_second": 4, "bytes_per_second": 8, "cpu": 0.5}
+    other["gauges"] = {"uploads_running": 5}
+    other["rates"] = {"webhooks": {"done": 2.0}, "upload_bytes": 20.0}
     notes: list[Note] = [(100, one), (200, other), (300, "rubbish"), (300, {"process": "c"})]
     both, alone = read(node, notes, (900, ""), (900, "b"))
     names = ("clients", "events", "p50", "p99", "memory", "done", "dead")
     assert [last(both, name, 1)[0] for name in names] == [2, 10, 2, 3, 30, 2, None]
     assert [last(alone, name, 1)[0] for name in names] == [1, 10, None, None, 20, 2, None]
+    more = ("lagging", "deliveries", "written", "cpu", "running", "uploaded")
+    assert [last(both, name, 1)[0] for name in more] == [5, 7, 15, 0.75, 6, 120]
+    assert [last(alone, name, 1)[0] for name in more] == [3, 4, 8, 0.5, 5, 20]
     assert [data["process"] for data in both["processes"]] == ["b", "a"]
 
 

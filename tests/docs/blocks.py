@@ -10,6 +10,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 BASE = "http://127.0.0.1:8080"
 
 _FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SCRIPT = re.compile(r'<script type="module">\n(.*?)</script>', re.DOTALL)
 _PLACEHOLDER = re.compile(r"\$\d|%s|\?")
 _STATEMENT = re.compile(r"""["']((?:SELECT|INSERT) [^"'\n]*)["']""")
 
@@ -36,6 +37,11 @@ def _read(text: str) -> list[Code]:
         section = part.partition("\n")[0]
         found += [Code(section, *code) for code in _FENCED.findall(part)]
     return found
+
+
+def scripts_of(html: str) -> list[str]:
+    """The modules in a page of HTML."""
+    return _SCRIPT.findall(html)
 
 
 def statements(code: str) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 
 from tests.conftest import absent
-from tests.docs.blocks import blocks
+from tests.docs.blocks import blocks, scripts_of
 
 
 @pytest.mark.parametrize("page", ["publishing.md", "clients.md"])
@@ -20,14 +21,22 @@ def test_the_python_can_be_parsed(page: str) -> None:
         ast.parse(code)
 
 
-def test_the_javascript_can_be_parsed() -> None:
+def javascript() -> list[Any]:
+    """The programs of the pages, modules all, and what can't be parsed any more in one of them."""
+    programs = {page: blocks(page, "js") for page in ("publishing.md", "clients.md")}
+    scripts = ["".join(scripts_of(code)) for code in blocks("clients.md", "html")]
+    assert [len(found) for found in (*programs.values(), scripts)] == [1, 3, 1]
+    found = [*programs["publishing.md"], *programs["clients.md"], *scripts]
+    return [(code, True) for code in found] + [(found[0].replace("await", "await (", 1), False)]
+
+
+@pytest.mark.parametrize(("code", "right"), javascript())
+def test_the_javascript_can_be_parsed(code: str, right: bool) -> None:
     node = shutil.which("node") or absent("Node.js")
-    (code,) = blocks("publishing.md", "js")
-    for text, right in ((code, True), (code.replace("await", "await await (", 1), False)):
-        ran = subprocess.run(
-            [node, "--input-type=module", "--check"],
-            input=text.encode(),
-            capture_output=True,
-            check=False,
-        )
-        assert (ran.returncode == 0) == right, ran.stderr
+    ran = subprocess.run(
+        [node, "--input-type=module", "--check"],
+        input=code.encode(),
+        capture_output=True,
+        check=False,
+    )
+    assert (ran.returncode == 0) == right, ran.stderr

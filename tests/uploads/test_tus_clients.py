@@ -49,7 +49,6 @@ class Dam(Proxy):
                     await asyncio.Event().wait()
                 if self.left is not None:
                     self.left -= len(chunk)
-                self._note(chunk)
                 back.write(chunk)
                 await back.drain()
 

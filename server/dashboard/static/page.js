@@ -10,7 +10,7 @@ import { createMeter } from "./lib/meter.js";
 import { createNotices } from "./lib/notices.js";
 import { createRouter } from "./lib/router.js";
 import { createStore } from "./lib/store.js";
-import { createStream } from "./lib/stream.js";
+import { createStream, refusals } from "./lib/stream.js";
 import { Shell } from "./view/shell.js";
 
 function createApp() {
@@ -33,7 +33,7 @@ function createApp() {
     echo,
     stream,
     channels: createStore(fromAddress(router.route.get().params)),
-    notices: createNotices({ onRefused: about.refreshReader }),
+    notices: createNotices(),
 
     part(name, make) {
       if (!parts.has(name)) parts.set(name, make());
@@ -62,8 +62,7 @@ async function start() {
     const next = fromAddress(params);
     if (next.join() !== channels.get().join()) channels.set(next);
   });
-  // Refused: the session may have ended, and with it the right to these channels.
-  stream.status.watch(() => stream.status.get().state === "ended" && about.refreshReader());
+  refusals.watch(about.refreshReader);
   let reader = "";
   const follow = () => {
     const user = about.user.get();

@@ -15,7 +15,7 @@ export const fromRow = ({ id, title, body, read_at: readAt, created_at: createdA
   createdAt,
 });
 
-export function createNotices({ onRefused }) {
+export function createNotices() {
   const unread = createLiveList({
     path: "/api/notifications?unread=true&limit=100",
     name: "notifications",
@@ -45,12 +45,7 @@ export function createNotices({ onRefused }) {
       unread.clear();
       if (!channel) return;
       stream = createStream({ onEvent: unread.note, onGap: unread.load, onReady: begin });
-      const { status } = stream;
-      status.watch(() => isOver(status.get()) && onRefused());
       stream.listen([channel]);
     },
   };
 }
-
-/** The session has ended, here or elsewhere: told at once, or by the refusal that follows. */
-const isOver = ({ state, reason }) => state === "ended" || reason === "revoked" || reason === "expired";

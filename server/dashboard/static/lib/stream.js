@@ -3,6 +3,19 @@
 import { connect } from "../../client.js";
 import { createStore } from "./store.js";
 
+/** Counts up when the server ends or refuses a stream of this page for what its reader is: the session
+ * may be over, or the role taken away. Several end at once; one look at the reader does for all. */
+export const refusals = createStore(0);
+
+const TOGETHER = 50; // ms
+const OVER = ["revoked", "expired"];
+let timer = 0;
+
+function refuse() {
+  clearTimeout(timer);
+  timer = setTimeout(() => refusals.set(refusals.get() + 1), TOGETHER);
+}
+
 export function createStream({ onEvent, onGap = () => {}, onReady = () => {} }) {
   const status = createStore({ state: "connecting" });
   let stream = null;
@@ -10,6 +23,7 @@ export function createStream({ onEvent, onGap = () => {}, onReady = () => {} }) 
   function note(told) {
     const before = status.get().state;
     status.set(statusOf(told));
+    if (told.state === "ended" || OVER.includes(told.reason)) refuse();
     if (told.state === "live" && before !== "live") onReady();
   }
 

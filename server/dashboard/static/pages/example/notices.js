@@ -45,6 +45,7 @@ export function Notices({ unread, list, user, channel, send }) {
       </div>
       ${fault && html`<p class="told error" role="alert">${fault}.</p>`}
       ${error && html`<p class="told error" role="alert">The list could not be loaded. ${error}. <button type="button" class="link" onClick=${again}>Try again</button></p>`}
+      ${!(all.loaded && fresh.loaded) && !error && html`<p class="told muted">Loading …</p>`}
       <div class="scroll" role="group" aria-label="Notifications, unread first" tabindex="0">
         <h3>Unread <span class="count">${fresh.rows.length}${fresh.next ? "+" : ""}</span></h3>
         <${Rows} label="Unread" rows=${fresh.rows} acts=${acts} none=${fresh.loaded && "Nothing unread."} />

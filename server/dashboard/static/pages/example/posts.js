@@ -13,6 +13,7 @@ export function Posts({ list, user, send }) {
       <div class="head"><h2 id="posts-title" ref=${heading} tabindex="-1">Posts</h2><span class="muted">channel <code>posts</code></span></div>
       <${PostForm} name="post" onSend=${create} verb="Post" />
       ${error && html`<p class="told error" role="alert">The list could not be loaded. ${error}. <button type="button" class="link" onClick=${list.load}>Try again</button></p>`}
+      ${!loaded && !error && html`<p class="told muted">Loading …</p>`}
       ${loaded && rows.length === 0 && html`<p class="told muted">No posts yet. Write the first one, or insert a row into <code>posts</code>.</p>`}
       ${rows.length > 0 && html`
         <ul class="entries" role="list" aria-label="Posts, newest first">

@@ -77,7 +77,7 @@ export const CHARTS = [
   {
     label: "Uploads",
     lines: [one("uploaded")],
-    value: (now) => count(now.running ?? 0),
+    value: (now) => (now.running === null ? "–" : count(now.running)),
     format: written,
     floor: 1024,
     steps: STEPS,

@@ -1,5 +1,6 @@
 // The list of open streams, and the channels with the most of them. Asked for again when the server
-// says that they have changed, at a bearable pace, and not while nobody looks; never by a clock.
+// says that they have changed, at a bearable pace, and not while nobody looks; never by a clock. While
+// only positions move, the channels stay as they are and are not asked for.
 
 import { call } from "../../lib/api.js";
 import { sentence } from "../../lib/sentence.js";
@@ -27,8 +28,14 @@ export function createCrowd() {
   let timer = 0;
   let due = Infinity;
   let missed = false; // something has changed while nobody looked
+  let whole = false; // streams came or went: their channels, too, are to be asked for
 
-  async function load() {
+  function load() {
+    whole = true;
+    return ask();
+  }
+
+  async function ask() {
     clearTimeout(timer);
     due = Infinity;
     missed = false;
@@ -36,7 +43,9 @@ export function createCrowd() {
     busy = true;
     last = performance.now();
     const query = new URLSearchParams(Object.entries({ ...filter, limit }).filter(([, value]) => value));
-    const [list, channels] = await Promise.all([call("GET", `/api/streams?${query}`), call("GET", CHANNELS)]);
+    const requests = [call("GET", `/api/streams?${query}`), whole && call("GET", CHANNELS)];
+    whole = false;
+    const [list, channels] = await Promise.all(requests);
     if (own !== asked) return; // asked anew meanwhile, or nobody looks any more
     busy = false;
     const next = { ...view.get(), error: "" };
@@ -47,6 +56,7 @@ export function createCrowd() {
       Object.assign(next, { streams, processes, complete, total: total - ended.size, loaded: true, at: Date.now() });
     } else next.error = sentence(list);
     if (channels.ok) next.channels = { ...channels.data, loaded: true };
+    else if (channels) whole = true;
     view.set(next);
     if (missed) want(SOON);
   }
@@ -60,7 +70,7 @@ export function createCrowd() {
     if (at >= due) return;
     clearTimeout(timer);
     due = at;
-    timer = setTimeout(load, at - performance.now());
+    timer = setTimeout(ask, at - performance.now());
   }
 
   const look = () => {
@@ -77,6 +87,7 @@ export function createCrowd() {
       const before = told.get(news.process);
       told.set(news.process, news);
       const same = before && ["open", "opened", "lagging"].every((name) => before[name] === news[name]);
+      whole ||= !same;
       want(same ? CALM : SOON);
     },
 

@@ -15,10 +15,14 @@ export function Copied({ text, label }) {
   return html`<div class="copied"><code>${text}</code><${CopyButton} text=${text} label=${`Copy ${label}`} /></div>`;
 }
 
+/** Any bytes will do for a test; a provider gives its own. */
+const settingOf = ({ setting }) => `${setting}="whsec_$(openssl rand -base64 24)"`;
+
 /** Instead of an empty list. */
 export function Connect({ known }) {
   const builtin = known.filter((source) => source.builtin);
-  const test = known.find(({ open, builtin: built }) => open && built) ?? builtin[0];
+  const test = builtin.find(({ open }) => open) ?? known.find(({ open }) => open);
+  const sources = html`<a href=${hrefOf({}, { view: "sources" })}>make a source</a>`;
   return html`
     <div class="connect">
       <p><strong>Waiting for the first delivery</strong></p>
@@ -34,9 +38,12 @@ export function Connect({ known }) {
           `,
         )}
       </ul>
-      <p class="muted">Anything else that signs its webhooks: <a href=${hrefOf({}, { view: "sources" })}>make a source</a>.
-        ${test && " To try it, run this where the server runs, with its settings:"}</p>
-      ${test && html`<${Copied} text=${commandOf(test)} label="the command" />`}
+      ${test &&
+        html`<p class="muted">Anything else that signs its webhooks: ${sources}. To try it, run this where the server runs, with its settings:</p>
+            <${Copied} text=${commandOf(test)} label="the command" />`}
+      ${known.length > 0 && !test &&
+        html`<p class="muted">No door is open yet. To try it without a provider, ${sources}: its door is open at once, and its card has a command that sends a test. Or set a secret of your own and restart the server:</p>
+            <${Copied} text=${settingOf(builtin[0])} label="the setting" />`}
     </div>
   `;
 }

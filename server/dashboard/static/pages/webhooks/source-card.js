@@ -51,7 +51,7 @@ export function SourceCard({ source, counts, loaded, say, onChanged, onRemoved }
           <div><dt>Secret</dt><dd><${Secrets} source=${source} change=${change} own=${own} /></dd></div>
           ${scheme && html`<div><dt>Signed by</dt><dd>${scheme.header ? html`${scheme.algorithm} in <code>${scheme.header}</code>` : "Standard Webhooks"}</dd></div>`}
           ${!builtin && html`<div><dt>Channel</dt><dd>${channel ? html`<code>${channel}</code>` : "none: deliveries are stored, and end as unhandled"}</dd></div>`}
-          <div><dt>Send a test</dt><dd><${Copied} text=${commandOf(source)} label=${`the command for ${name}`} /></dd></div>
+          ${source.open && html`<div><dt>Send a test</dt><dd><${Copied} text=${commandOf(source)} label=${`the command for ${name}`} /></dd></div>`}
         </dl>
       </div>
     </li>
