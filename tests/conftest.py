@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 TEMPLATE = "tailrace_template"
+# Through the log, which is the default, each page would be read, logged and written again.
+CLONE = f"CREATE DATABASE {{}} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY"
 # Tests may crash Postgres, never the machine; two-phase commit has tests of its own.
 OPTIONS = {"fsync": "off", "max_prepared_transactions": "10"}
 
@@ -149,7 +151,7 @@ async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     connection = await asyncpg.connect(postgres.url)
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        await connection.execute(CLONE.format(name))
         yield Database(database_url(postgres, name), None, embedded=True)
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:

@@ -9,11 +9,13 @@ import asyncio
 import dataclasses
 import logging
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from server.guard.policy import Policy, Verdict
-from server.guard.shared import OUTAGE, CrowdedError, SharedWindows
 from server.guard.windows import Windows
+
+if TYPE_CHECKING:
+    from server.guard.shared import SharedWindows
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class Limiter:
         """Requests that Redis gave no verdict on, without those that did not ask as it was down."""
         self.refused = 0
         """Requests that were over a limit."""
-        self._shared = SharedWindows(redis_url) if redis_url else None
+        self._shared = _shared(redis_url) if redis_url else None
         self._windows = Windows()
         self._down = False
         self._try_at = 0.0
@@ -86,9 +88,9 @@ class Limiter:
     async def _ask(self, shared: SharedWindows, policy: Policy, key: str, probe: bool) -> Verdict:
         try:
             verdict = await shared.hit(policy, key, probe=probe)
-        except CrowdedError:
+        except shared.crowded:
             return self._unasked(policy, key)
-        except OUTAGE as error:
+        except shared.outage as error:
             self.failures += 1
             self._trip(shared, error)
             return _open(policy)
@@ -124,6 +126,13 @@ class Limiter:
     def _told(self, verdict: Verdict) -> Verdict:
         self.refused += not verdict.allowed
         return verdict
+
+
+def _shared(redis_url: str) -> SharedWindows:
+    # redis-py takes some 40 ms of a start: only who has a Redis waits for it.
+    from server.guard.shared import SharedWindows  # noqa: PLC0415
+
+    return SharedWindows(redis_url)
 
 
 def _open(policy: Policy) -> Verdict:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import secrets
 import time
-from typing import cast
+from typing import ClassVar, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -58,7 +58,13 @@ class CrowdedError(Exception):
 
 
 class SharedWindows:
-    """Windows in the Redis at `url`; connects at the first hit."""
+    """Windows in the Redis at `url`; connects at the first hit.
+
+    `outage` and `crowded` are what a hit raises, for those who import this module only at need.
+    """
+
+    outage: ClassVar[tuple[type[Exception], ...]] = OUTAGE
+    crowded: ClassVar[type[Exception]] = CrowdedError
 
     def __init__(self, url: str) -> None:
         try:

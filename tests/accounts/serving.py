@@ -70,6 +70,15 @@ class Accounts(Served):
         assert answer.status_code == 201, answer.text
         return answer.json()["id"], answer.json()["key"]
 
+    async def leave(self) -> None:
+        """Close what was opened on it."""
+        for client in self.clients:
+            await client.aclose()
+        for stream in self.streams:
+            stream.abort()
+        self.clients.clear()
+        self.streams.clear()
+
     async def sql(self, statement: str, *arguments: object) -> Any:
         return await self.app[POOL].fetchval(statement, *arguments)
 
@@ -98,8 +107,5 @@ async def accounts(
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         yield running
     finally:
-        for client in running.clients:
-            await client.aclose()
-        for stream in running.streams:
-            stream.abort()
+        await running.leave()
         await runner.cleanup()

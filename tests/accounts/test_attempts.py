@@ -10,6 +10,8 @@ import pytest
 from server.db.pool import Database
 from tests.accounts.serving import PASSWORD, Accounts, accounts, sign_in
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 
 async def guess(server: Accounts, count: int, email: str, **headers: str) -> list[int]:
     client = server.client(**headers)

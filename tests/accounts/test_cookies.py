@@ -5,6 +5,8 @@ import pytest
 from server.db.pool import Database
 from tests.accounts.serving import ADA, COOKIE, Accounts, accounts, sign_in
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 SECURE = f"__Secure-{COOKIE}"
 HTTPS = {"X-Forwarded-Proto": "https"}
 

@@ -20,6 +20,8 @@ from server.auth.passwords import Passwords
 from server.db.pool import Database
 from tests.process import REPOSITORY, ServerProcess, environment
 
+PACKAGE = pytest.mark.asyncio(loop_scope="package")
+
 COMMAND = [sys.executable, "-m", "server", "createuser"]
 PASSWORD = "correct horse battery"
 
@@ -64,6 +66,7 @@ async def person(database: Database, email: str) -> asyncpg.Record | None:
         await connection.close()
 
 
+@PACKAGE
 async def test_it_makes_the_first_admin(clean: Database) -> None:
     done = command(clean, "Ada@Example.com", "--admin", "--name", "Ada")
     assert (done.returncode, done.stderr) == (0, "")
@@ -76,6 +79,7 @@ async def test_it_makes_the_first_admin(clean: Database) -> None:
     passwords.close()
 
 
+@PACKAGE
 async def test_an_existing_account_is_made_admin_with_a_new_password_and_no_session(
     clean: Database,
 ) -> None:
@@ -110,6 +114,7 @@ async def test_an_existing_account_is_made_admin_with_a_new_password_and_no_sess
         await connection.close()
 
 
+@PACKAGE
 async def test_promoting_on_a_terminal_asks_for_the_new_password(clean: Database) -> None:
     made = await invoke(clean, "ada@example.com", password="the first one")
     assert made.exit_code == 0
@@ -122,6 +127,7 @@ async def test_promoting_on_a_terminal_asks_for_the_new_password(clean: Database
     passwords.close()
 
 
+@PACKAGE
 @pytest.mark.parametrize(
     ("arguments", "password", "sentence"),
     [
@@ -142,6 +148,7 @@ async def test_bad_input_is_one_sentence(
     assert await person(clean, "ada@example.com") is None
 
 
+@PACKAGE
 async def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(
     clean: Database,
 ) -> None:

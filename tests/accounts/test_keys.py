@@ -9,6 +9,8 @@ from tests.accounts.serving import Accounts
 from tests.served import BEARER
 from tests.waiting import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 EVENT = {"channel": "public.a", "type": "t", "data": 1}
 
 

@@ -7,6 +7,8 @@ import pytest
 from server.db.pool import Database
 from tests.accounts.serving import ADA, PASSWORD, Accounts, accounts, sign_in
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 OURS = "https://app.example.com"
 EVIL = "https://evil.example"
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.accounts.serving import COOKIE, PASSWORD, Accounts, sign_in
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 CHANGE = "/api/auth/change-password"
 NEW = "battery staple"

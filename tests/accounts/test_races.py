@@ -12,6 +12,8 @@ from server.keys import POOL
 from tests.accounts.serving import ADA, HASHER, PASSWORD, Accounts, sign_in
 from tests.waiting import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 CHANGE = "/api/auth/change-password"
 NEW = "battery staple"
 BODY = {"currentPassword": PASSWORD, "newPassword": NEW}

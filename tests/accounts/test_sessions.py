@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import pytest
+
 from server.auth import sessions
 from server.keys import POOL
 from tests.accounts.serving import ADA, COOKIE, Accounts
 from tests.served import BEARER
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 LIST = "/api/auth/list-sessions"
 SHAPE = {

@@ -10,6 +10,8 @@ from server.auth.passwords import Passwords
 from server.db.pool import Database
 from tests.accounts.serving import ADA, COOKIE, PASSWORD, Accounts, accounts, sign_in
 
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 SIGN_UP = "/api/auth/sign-up/email"
 SIGN_IN = "/api/auth/sign-in/email"
 

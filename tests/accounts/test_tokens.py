@@ -16,6 +16,8 @@ from server.stream.names import is_pattern
 from tests.accounts.serving import ADA, COOKIE, Accounts, accounts
 from tests.served import BEARER
 
+PACKAGE = pytest.mark.asyncio(loop_scope="package")
+
 MAKE, EXCHANGE = "/api/streams/token", "/api/streams/cookie"
 STREAM_COOKIE = "tailrace.stream_token"
 
@@ -34,6 +36,7 @@ def left(answer: Any) -> float:
     return (end - datetime.now(UTC)).total_seconds()
 
 
+@PACKAGE
 async def test_a_token_opens_streams_of_its_channels_and_nothing_else(server: Accounts) -> None:
     token = await make(server, "shop.*")
     bearer = {"Authorization": f"Bearer {token}"}
@@ -47,6 +50,7 @@ async def test_a_token_opens_streams_of_its_channels_and_nothing_else(server: Ac
     assert (await client.get("/api/auth/list-sessions")).status_code == 403
 
 
+@PACKAGE
 async def test_one_gets_a_token_for_what_one_may_read(server: Accounts) -> None:
     client = await server.ada()
     user = (await client.get("/api/auth/get-session")).json()["user"]["id"]
@@ -61,6 +65,7 @@ async def test_one_gets_a_token_for_what_one_may_read(server: Accounts) -> None:
     assert refused.status_code == 403
 
 
+@PACKAGE
 async def test_it_lasts_no_longer_than_its_makers_permission(server: Accounts) -> None:
     soon = (datetime.now(UTC) + timedelta(seconds=100)).isoformat()
     _, key = await server.key("read", channels=["a"], expiresAt=soon)
@@ -68,6 +73,7 @@ async def test_it_lasts_no_longer_than_its_makers_permission(server: Accounts) -
     assert 90 < left(answer) <= 100
 
 
+@PACKAGE
 async def test_the_address_may_hold_a_token_where_events_are_read(server: Accounts) -> None:
     token = await make(server, "shop.a")
     assert (await server.open("shop.a", token=token)).status == 200
@@ -83,6 +89,7 @@ async def test_the_address_may_hold_a_token_where_events_are_read(server: Accoun
     assert elsewhere.json() is None
 
 
+@PACKAGE
 async def test_a_token_is_exchanged_for_a_cookie_of_the_streams(server: Accounts) -> None:
     token = await make(server, "shop.a", seconds=100)
     answer = await server.client(token).post(EXCHANGE)
@@ -96,6 +103,7 @@ async def test_a_token_is_exchanged_for_a_cookie_of_the_streams(server: Accounts
     assert stream.status == 200
 
 
+@PACKAGE
 async def test_only_a_token_in_the_header_is_exchanged(server: Accounts) -> None:
     client = await server.ada()
     assert (await client.post(EXCHANGE)).status_code == 403
@@ -106,12 +114,14 @@ async def test_only_a_token_in_the_header_is_exchanged(server: Accounts) -> None
     assert (await server.client("trt_x.y").post(EXCHANGE)).status_code == 401
 
 
+@PACKAGE
 async def test_over_https_the_cookie_is_secure(clean: Database) -> None:
     async with accounts(clean, trusted_proxies="127.0.0.1") as server:
         client = server.client(await make(server, "a"), X_Forwarded_Proto="https")
         assert "Secure" in (await client.post(EXCHANGE)).headers["set-cookie"]
 
 
+@PACKAGE
 async def test_session_and_stream_cookie_count_both(server: Accounts) -> None:
     client = await server.ada()
     user = (await client.get("/api/auth/get-session")).json()["user"]["id"]
@@ -124,6 +134,7 @@ async def test_session_and_stream_cookie_count_both(server: Accounts) -> None:
     assert (await server.open("shop.a", headers={"Cookie": spoilt})).status == 403
 
 
+@PACKAGE
 async def test_a_stream_ends_with_its_token(server: Accounts) -> None:
     key = server.app[tokens.TOKEN_KEY]
     token = tokens.sign(["shop.a"], int(time.time()) + 2, "key:x", key)
@@ -131,6 +142,7 @@ async def test_a_stream_ends_with_its_token(server: Accounts) -> None:
     assert (await stream.named("bye")).data["reason"] == "expired"
 
 
+@PACKAGE
 async def test_servers_of_one_secret_take_each_others_tokens(clean: Database) -> None:
     async with accounts(clean) as server:
         token = await make(server, "shop.a")
@@ -140,6 +152,7 @@ async def test_servers_of_one_secret_take_each_others_tokens(clean: Database) ->
             assert (await server.open("shop.a", headers=bearer)).status == status
 
 
+@PACKAGE
 @pytest.mark.parametrize(
     ("body", "path"),
     [

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from server.db.embedded import EmbeddedPostgres
-from tests.conftest import TEMPLATE, database_url
+from tests.conftest import CLONE, database_url
 from tests.process import ServerProcess
 
 SEED = 20261122
@@ -136,7 +136,7 @@ def test_every_answer_is_as_the_document_says(
     place: Path, tmp_path: Path, postgres: EmbeddedPostgres
 ) -> None:
     name = f"schemathesis_{uuid.uuid4().hex[:12]}"
-    postgres.run("psql", "-qc", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}", postgres.url)
+    postgres.run("psql", "-qc", CLONE.format(name), postgres.url)
     url = database_url(postgres, name)
     asyncio.run(sign_in(url))
     settings = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from server.db.embedded import EmbeddedPostgres
 from server.db.pool import Database, create_pool
-from tests.conftest import TEMPLATE, database_url
+from tests.conftest import CLONE, database_url
 from tests.stream.bugs import (
     BUGS,
     Plant,
@@ -73,8 +74,10 @@ RING = st.sampled_from([0, 3_000, 20_000, 10**6])
 @pytest.fixture(scope="module")
 def run(postgres: EmbeddedPostgres) -> Iterator[Run]:
     """Runs a schedule; all share one Postgres and one loop."""
-    postgres.run("psql", "-qc", f"CREATE DATABASE schedules TEMPLATE {TEMPLATE}", postgres.url)
-    database = Database(database_url(postgres, "schedules"), None, embedded=True)
+    # With `--dist worksteal` a worker may come to this module a second time.
+    name = f"schedules_{uuid.uuid4().hex[:12]}"
+    postgres.run("psql", "-qc", CLONE.format(name), postgres.url)
+    database = Database(database_url(postgres, name), None, embedded=True)
 
     async def unchecked(connection: Connection) -> None:
         """Its epochs are made by the schedules."""

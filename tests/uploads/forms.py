@@ -16,7 +16,7 @@ from server.db.embedded import EmbeddedPostgres
 from server.db.pool import Database
 from server.keys import POOL, SETTINGS
 from server.uploads.service import UPLOADS, Uploads
-from tests.conftest import TEMPLATE, database_url
+from tests.conftest import CLONE, database_url
 from tests.served import BEARER, Served, Stream, served
 from tests.uploads.making import PNG
 from tests.waiting import until
@@ -146,7 +146,7 @@ async def door(postgres: EmbeddedPostgres, **settings: Any) -> AsyncIterator[Doo
     name = f"test_uploads_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(postgres.url)
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        await connection.execute(CLONE.format(name))
         database = Database(database_url(postgres, name), None, embedded=True)
         assert urlsplit(database.url).path == f"/{name}"
         async with served(database, **settings) as running:

@@ -18,7 +18,7 @@ from server.uploads import records
 from server.uploads.owners import Owner
 from server.uploads.records import Found, New, Record, State
 from server.uploads.service import UPLOADS
-from tests.conftest import TEMPLATE, database_url
+from tests.conftest import CLONE, database_url
 from tests.served import Served, served
 
 ROOM = 2**40
@@ -30,7 +30,7 @@ async def running(postgres: EmbeddedPostgres, **settings: Any) -> AsyncIterator[
     name = f"test_{uuid.uuid4().hex[:12]}"
     connection = await asyncpg.connect(postgres.url)
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        await connection.execute(CLONE.format(name))
         database = Database(database_url(postgres, name), None, embedded=True)
         async with served(database, **settings) as server:
             yield server

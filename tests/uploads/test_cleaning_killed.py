@@ -24,7 +24,7 @@ import pytest
 from server.db.embedded import EmbeddedPostgres
 from server.uploads.spool import DIRECTORY
 from server.uploads.stores import open_store
-from tests.conftest import TEMPLATE, database_url
+from tests.conftest import CLONE, database_url
 from tests.process import REPOSITORY, ServerProcess, environment
 from tests.served import BEARER, KEY
 
@@ -39,7 +39,7 @@ TEXT = random.Random(7).randbytes(500_000).hex().encode()
 def settings(postgres: EmbeddedPostgres) -> Iterator[dict[str, str]]:
     """Of servers that share a database; they differ in their lives only."""
     name = f"killed_{uuid.uuid4().hex[:12]}"
-    postgres.run("psql", "-qc", f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}", postgres.url)
+    postgres.run("psql", "-qc", CLONE.format(name), postgres.url)
     yield {
         "DATABASE_URL": database_url(postgres, name),
         "TAILRACE_SECRET": "s" * 32,
