@@ -88,7 +88,7 @@ class Body:
         if self._direct is None:
             self._direct = Direct.take_over(self._request, self.came)
         if self._direct is not None:
-            return await self._direct.read(self._turns.piece)
+            return await self._direct.read(self._turns.blocks, self._turns.piece)
         self._listen(True)
         try:
             return await self._request.content.readany()

@@ -1,7 +1,7 @@
 """What is handed on while a body comes: bytes, or a block of memory that will be filled again.
 
-New memory for each piece cost more than its hash: the kernel gives it page by page, and none of
-it is in the processor's cache.
+With new memory for each piece the kernel gives it page by page, and none of it is in the
+processor's cache.
 """
 
 from __future__ import annotations
@@ -10,25 +10,6 @@ from typing import TypeAlias
 
 Chunk: TypeAlias = bytes | bytearray
 """To be read, and not to be changed. Who keeps some of it beyond the call copies that."""
-
-
-class Blocks:
-    """The memory of one body, of which several blocks may be under way at a time."""
-
-    def __init__(self) -> None:
-        self._free: list[Block] = []
-
-    def take(self, size: int) -> Block:
-        """One of `size` bytes: one that was given back, or a new one."""
-        while self._free:
-            block = self._free.pop()
-            if len(block) == size:
-                return block
-        return Block(size, self)
-
-    def add(self, block: Block) -> None:
-        """Nobody reads it any more; from any thread."""
-        self._free.append(block)
 
 
 class Block(bytearray):
@@ -41,3 +22,28 @@ class Block(bytearray):
     def give_back(self) -> None:
         """It may be filled again from now on; from any thread."""
         self._home.add(self)
+
+
+class Blocks:
+    """Memory that was filled before, of which at most `most` bytes are kept."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._free: list[Block] = []
+
+    def take(self, size: int) -> Block:
+        """One of `size` bytes: one that was given back, or a new one."""
+        while self._free:
+            block = self._free.pop()
+            if len(block) == size:
+                return block
+        return Block(size, self)
+
+    def add(self, block: Block) -> None:
+        """Nobody reads it any more; from any thread."""
+        if len(block) * (len(self._free) + 1) <= self._most:
+            self._free.append(block)
+
+    def clear(self) -> None:
+        """Keep none."""
+        self._free.clear()

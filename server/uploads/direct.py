@@ -28,8 +28,6 @@ class Direct:
         self._content = request.content
         self._socket = own
         self._left = left
-        self._blocks = Blocks()
-        self._block: Block | None = None
 
     @classmethod
     def take_over(cls, request: web.Request, came: int) -> Self | None:
@@ -57,10 +55,11 @@ class Direct:
         request[LAST] = True
         return cls(request, own, left)
 
-    async def read(self, most: int) -> Chunk:
-        """The next bytes, empty at the end. One turn of the loop for each piece, at least.
+    async def read(self, blocks: Blocks, most: int) -> Chunk:
+        """The next bytes, `most` at most, empty at the end. One turn of the loop for each piece, at
+        least.
 
-        A `Block` for who is as fast as to fill one, so that the next may take the same memory.
+        Who is as fast as to fill a block gets that; of others the bytes are copied from it.
 
         Raises:
             OSError: the connection has ended before the body.
@@ -68,18 +67,11 @@ class Direct:
         if self._left == 0:
             return b""
         await asyncio.sleep(0)
-        block = self._block or self._blocks.take(most)
-        self._block = block
-        while (came := self._receive(block)) is None:
+        while (chunk := self._receive(blocks.take(most))) is None:
             await self._readable()
-        if not came:
+        if not chunk:
             msg = "the connection has ended"
             raise ConnectionResetError(msg)
-        chunk: Chunk
-        if came == len(block):
-            chunk, self._block = block, None
-        else:
-            chunk = bytes(memoryview(block)[:came])
         self._left -= len(chunk)
         if self._left == 0:
             # Or aiohttp would wait for it when the answer is sent.
@@ -95,12 +87,18 @@ class Direct:
         """Nothing more is taken here."""
         self._socket.close()
 
-    def _receive(self, block: Block) -> int | None:
-        """How many bytes of what is there have found room; `None`: there is nothing yet."""
+    def _receive(self, block: Block) -> Chunk | None:
+        """What is there; `None`: nothing yet."""
         try:
-            return self._socket.recv_into(block, min(self._left, len(block)))
+            came = self._socket.recv_into(block, min(self._left, len(block)))
         except BlockingIOError:
+            block.give_back()
             return None
+        if came == len(block):
+            return block
+        chunk = bytes(memoryview(block)[:came])
+        block.give_back()
+        return chunk
 
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()

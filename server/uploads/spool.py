@@ -35,6 +35,8 @@ class Spool:
     def __init__(self, data_dir: Path) -> None:
         self._directory = data_dir.expanduser().absolute() / DIRECTORY
         self._threads = Threads("spool", THREADS)
+        # Of their own: while one waits for the disk, others can still be written to its cache.
+        self._syncers = Threads("sync", 1)
         self.turns = Turns()
 
     @property
@@ -93,6 +95,7 @@ class Spool:
     def close(self) -> None:
         """Let the threads end."""
         self._threads.close()
+        self._syncers.close()
 
     async def _begin(self, name: str, flags: int) -> SpoolFile:
         path = self.path(name)
@@ -103,7 +106,9 @@ class Spool:
         except asyncio.CancelledError:
             opening.add_done_callback(partial(_undo, path, created=bool(flags & os.O_CREAT)))
             raise
-        return SpoolFile(self.turns, self._threads, path, descriptor, size)
+        return SpoolFile(
+            self.turns, self._threads, self._syncers, path, descriptor=descriptor, size=size
+        )
 
     def _prove(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 
 PIECE = 4096
 """Smaller pieces are put together: as objects of their own they would take more than they hold."""
-WRITE = 256 * 1024
-"""Bytes of one system call. A whole block in one (writev) took ext4 three times the CPU; and after
-each the thread waits for the interpreter, which the event loop has: 64 KiB took half as long again.
-"""
 READ = 1024 * 1024
+SYNC = 64 * 1024 * 1024
+"""Bytes after which what was written is brought to the disk while more comes: at the end the
+client waits for that without a byte on the wire."""
 AHEAD = 4
-"""Blocks that wait for the disk, of one file: the thread has the next one when it has done one."""
+"""Blocks of one file that wait for the thread, which has the next when it has done one."""
 
 
 class SpoolFile:
@@ -42,13 +41,20 @@ class SpoolFile:
     """
 
     def __init__(
-        self, turns: Turns, threads: Threads, path: Path, descriptor: int, size: int
+        self,
+        turns: Turns,
+        threads: Threads,
+        syncers: Threads,
+        path: Path,
+        *,
+        descriptor: int,
+        size: int,
     ) -> None:
         self.path = path
         self.size = size
         """Bytes taken, those that are still in memory included."""
         self._turns = turns
-        turns.open += 1
+        turns.begin()
         self._threads = threads
         self._line = Line(threads)
         self._descriptor = descriptor
@@ -60,6 +66,9 @@ class SpoolFile:
         self._small = bytearray()
         self._held = 0
         self._writing: deque[asyncio.Future[None]] = deque()
+        self._syncers = syncers
+        self._unsynced = 0
+        self._syncing: asyncio.Future[None] | None = None
         self._failed: Exception | None = None
         self._ending: asyncio.Future[None] | None = None
 
@@ -108,6 +117,8 @@ class SpoolFile:
         """
         await self.flush()
         self._start(self._complete)
+        if self._syncing is not None:
+            await asyncio.shield(self._syncing)
         await self._settle()
         await self.close()
         return self.path
@@ -144,6 +155,12 @@ class SpoolFile:
         self._start(partial(self._write, parts)).add_done_callback(
             lambda _: self._turns.goes(-size)
         )
+        self._unsynced += size
+        if self._unsynced >= SYNC and (self._syncing is None or self._syncing.done()):
+            self._unsynced = 0
+            # The kernel tells a fault of the disk once, so it is kept as that of a write is.
+            sync = partial(os.fdatasync, self._descriptor)
+            self._syncing = self._syncers.start(self._try, sync)
 
     def _start(self, call: Callable[[], None]) -> asyncio.Future[None]:
         """Have a thread run it, behind what was started before."""
@@ -172,22 +189,23 @@ class SpoolFile:
     async def _end(self, *, remove: bool) -> None:
         """Close behind the last write, also if the caller is cancelled meanwhile."""
         if self._ending is None:
-            self._turns.open -= 1
+            self._turns.end()
             self._ending = asyncio.ensure_future(self._close())
         await asyncio.shield(self._ending)
         if remove:
             await self._threads.start(self.path.unlink, missing_ok=True)
 
     async def _close(self) -> None:
-        if self._writing:
-            await asyncio.wait(self._writing)
+        if under_way := [*self._writing, *filter(None, [self._syncing])]:
+            await asyncio.wait(under_way)
         os.close(self._descriptor)
 
     def _write(self, parts: list[Chunk]) -> None:
         for part in parts:
             rest = memoryview(part)
             while rest:
-                done = os.write(self._descriptor, rest[:WRITE])
+                # In one call: after each the thread waits for the interpreter, which the loop has.
+                done = os.write(self._descriptor, rest)
                 if self._hash is not None:
                     self._hash.update(rest[:done])
                 rest = rest[done:]

@@ -7,13 +7,15 @@ from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from server.uploads.chunks import Blocks
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-BLOCK = 512 * 1024
+BLOCK = 1024 * 1024
 """Bytes that are written at once, when few uploads are under way."""
 LEAST_BLOCK = 32 * 1024
-BUDGET = 4 * 1024 * 1024
+BUDGET = 8 * 1024 * 1024
 """Bytes that all uploads together hold in memory: half of it fills, half of it goes to the disk."""
 RECEIVED = 256 * 1024
 """Bytes that come from a socket at once, at most."""
@@ -29,8 +31,20 @@ class Turns:
         """Files that are being written."""
         self.received = 0
         """Bytes that were taken so far."""
+        self.blocks = Blocks(BUDGET // 2)
+        """The memory that goes round between the sockets and the disk."""
         self._going = 0
         self._behind: deque[asyncio.Future[None]] = deque()
+
+    def begin(self) -> None:
+        """One more file is being written."""
+        self.open += 1
+
+    def end(self) -> None:
+        """One less."""
+        self.open -= 1
+        if not self.open:
+            self.blocks.clear()
 
     @property
     def block(self) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import StartError
+from server.uploads import spoolfile
 from server.uploads.chunks import Block, Blocks
 from server.uploads.spool import Spool
 from server.uploads.spoolfile import AHEAD, SpoolFile
@@ -200,6 +201,33 @@ async def test_another_fault_of_the_disk_is_no_lack_of_space(spool: Spool) -> No
     await file.discard()
 
 
+async def test_a_disk_that_fails_behind_the_writes_is_told(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spoolfile, "SYNC", 2 * PIECE)
+    file = await spool.create(NAME)
+    (mine,) = descriptors(file.path)
+    # It takes what is written, and can't be brought to a disk.
+    reading, writing = os.pipe()
+    os.dup2(writing, mine)
+    os.close(writing)
+    await file.write(b"x" * PIECE)
+    await file.flush()
+    assert await asyncio.to_thread(_read, reading, PIECE) == b"x" * PIECE
+
+    async def go_on() -> None:
+        await file.write(b"x" * PIECE)
+        await file.flush()
+        assert file._syncing is not None
+        await file._syncing
+        await file.write(b"x" * BLOCK)
+
+    with pytest.raises(StoreError, match="Invalid argument"):
+        await go_on()
+    await file.discard()
+    os.close(reading)
+
+
 async def test_a_cancelled_request_takes_no_block_out_of_the_file(spool: Spool) -> None:
     content = random.Random(3).randbytes(64 * PIECE)
     file = await spool.create(NAME)
@@ -224,7 +252,7 @@ async def test_a_cancelled_request_takes_no_block_out_of_the_file(spool: Spool) 
 
 
 async def test_a_block_is_filled_again_only_when_it_is_written(spool: Spool) -> None:
-    file, blocks = await spool.create(NAME), Blocks()
+    file, blocks = await spool.create(NAME), Blocks(AHEAD * BLOCK)
     (mine,) = descriptors(file.path)
     slow, writing = os.pipe()
     os.dup2(writing, mine)
@@ -239,8 +267,13 @@ async def test_a_block_is_filled_again_only_when_it_is_written(spool: Spool) -> 
     reading = asyncio.to_thread(_read, slow, AHEAD * BLOCK)
     _, content = await asyncio.gather(file.flush(), reading)
     assert content == b"".join(bytes([number]) * BLOCK for number in range(AHEAD))
-    assert {id(blocks.take(BLOCK)) for _ in taken} == {id(block) for block in taken}
-    assert blocks.take(1000) not in taken
+    again = [blocks.take(BLOCK) for _ in taken]
+    assert {id(block) for block in again} == {id(block) for block in taken}
+    for block in [*again, fresh]:
+        block.give_back()
+    # No more is kept than was told.
+    kept = [blocks.take(BLOCK) for _ in range(AHEAD + 1)]
+    assert len({id(block) for block in kept} & {id(block) for block in [*again, fresh]}) == AHEAD
     os.close(slow)
     await file.discard()
 
