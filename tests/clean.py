@@ -27,7 +27,7 @@ RESET = """
       large text[] = '{}';
     BEGIN
       FOR item IN
-        SELECT oid::regclass::text AS name, relname, relkind, pg_relation_size(oid) AS size
+        SELECT format('public.%I', relname) AS name, relname, relkind, pg_relation_size(oid) AS size
         FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')
           AND NOT relispartition

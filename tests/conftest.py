@@ -34,6 +34,34 @@ OPTIONS = {"fsync": "off", "max_prepared_transactions": "10"}
 
 # A Postgres takes 40 MB; some tests have several.
 MEMORY = 4 * 1024**3
+# Each takes 10 s or more.
+LONG = (
+    "tests/openapi/test_schemathesis.py",
+    "tests/test_serve.py",
+    "tests/clients/test_page_webhooks.py",
+    "tests/clients/test_chromium.py",
+    "tests/clients/test_page_faults.py",
+    "tests/clients/test_client_js_shared.py",
+    "tests/clients/test_client_js.py",
+    "tests/load/test_peer.py",
+    "tests/load/test_scenarios.py",
+    "tests/oracle/test_planted.py",
+    "tests/db/test_datadir.py",
+    "tests/oracle/test_oracle.py",
+    "tests/stream/test_latest.py",
+    "tests/webhooks/oracle/test_planted.py",
+    "tests/clients/test_page_streams.py",
+    "tests/webhooks/test_worker.py",
+    "tests/clients/test_page.py",
+    "tests/clients/test_page_accounts.py",
+    "tests/stream/test_schedule.py",
+    "tests/clients/test_page_axe.py",
+    "tests/clients/test_page_uploads.py",
+    "tests/openapi/test_docs_page.py",
+    "tests/clients/test_page_example.py",
+)
+IN_MEMORY = "/dev/shm"
+PREFIX = "tailrace-test-"
 
 CHROMIUM = (
     "--no-sandbox",
@@ -59,6 +87,32 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.pycache_prefix = str(config.cache.mkdir("bytecode"))
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if "TMPDIR" not in os.environ and roomy(IN_MEMORY):
+        # Processes that tests start, and xdist's workers, get it from here.
+        os.environ["TMPDIR"] = tempfile.tempdir = _own_directory()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The modules that take long first: none is left over when all others are done."""
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(LONG)))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what the run left in memory; a worker's is a part of it."""
+    del config
+    directory = os.environ.get("TMPDIR", "")
+    if directory.startswith(f"{IN_MEMORY}/{PREFIX}{os.getpid()}-"):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _own_directory() -> str:
+    """A new one for this run, once those of runs are removed that were killed."""
+    for left in Path(IN_MEMORY).glob(f"{PREFIX}*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if left.stat().st_uid == os.getuid() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=IN_MEMORY)
 
 
 def absent(what: str) -> NoReturn:
@@ -95,8 +149,8 @@ def roomy(directory: str) -> bool:
 @pytest.fixture(scope="session")
 def shelf() -> Iterator[Path]:
     """A directory that the account of Postgres can pass: pytest's own are shut to others."""
-    base = "/dev/shm" if roomy("/dev/shm") else "/tmp"
-    directory = Path(tempfile.mkdtemp(prefix="tailrace-test-", dir=base))
+    base = IN_MEMORY if roomy(IN_MEMORY) else "/tmp"
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=base))
     directory.chmod(0o711)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)

@@ -262,6 +262,9 @@ async def test_the_list_holds_still_for_a_keyboard_and_while_it_is_paused(
     console: Console,
 ) -> None:
     await console.show()
+    for payment in ("first", "second"):
+        delivery = await console.pay(payment, "nobody-4")
+        await expect(console.rows.first).to_have_attribute("data-id", delivery)
     await expect(console.rows.nth(1)).to_be_visible()
     top = await console.rows.first.get_attribute("data-id")
     await console.rows.first.press("ArrowDown")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +19,12 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
 
 
 @pytest.fixture
-def elsewhere(shelf: Path, tmp_path: Path) -> Path:
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
     """A directory on another file system than `tmp_path`, where the machine has one."""
-    if shelf.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("/dev/shm and the temporary directory are one file system")
-    directory = shelf / tmp_path.name
-    directory.mkdir()
-    return directory
+    for base in map(Path, ("/var/tmp", "/dev/shm")):
+        if base.is_dir() and base.stat().st_dev != tmp_path.stat().st_dev:
+            directory = Path(tempfile.mkdtemp(dir=base))
+            yield directory
+            shutil.rmtree(directory)
+            return
+    pytest.skip("/var/tmp, /dev/shm and the temporary directory are one file system")
