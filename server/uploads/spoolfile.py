@@ -158,9 +158,7 @@ class SpoolFile:
         self._unsynced += size
         if self._unsynced >= SYNC and (self._syncing is None or self._syncing.done()):
             self._unsynced = 0
-            # The kernel tells a fault of the disk once, so it is kept as that of a write is.
-            sync = partial(os.fdatasync, self._descriptor)
-            self._syncing = self._syncers.start(self._try, sync)
+            self._syncing = self._syncers.start(self._sync, os.dup(self._descriptor))
 
     def _start(self, call: Callable[[], None]) -> asyncio.Future[None]:
         """Have a thread run it, behind what was started before."""
@@ -196,8 +194,8 @@ class SpoolFile:
             await self._threads.start(self.path.unlink, missing_ok=True)
 
     async def _close(self) -> None:
-        if under_way := [*self._writing, *filter(None, [self._syncing])]:
-            await asyncio.wait(under_way)
+        if self._writing:
+            await asyncio.wait(self._writing)
         os.close(self._descriptor)
 
     def _write(self, parts: list[Chunk]) -> None:
@@ -211,6 +209,14 @@ class SpoolFile:
                 rest = rest[done:]
             if isinstance(part, Block):
                 part.give_back()
+
+    def _sync(self, own: int) -> None:
+        """`own`: a descriptor that is still open when the file is closed in between."""
+        try:
+            # The kernel tells a fault of the disk once, so it is kept as that of a write is.
+            self._try(partial(os.fdatasync, own))
+        finally:
+            os.close(own)
 
     def _complete(self) -> None:
         digest = self._hash or _hash(self._descriptor)

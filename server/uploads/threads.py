@@ -90,14 +90,14 @@ class Line:
 
     def _run(self) -> bool:
         while True:
-            self._calls.popleft()()
-            if not self._calls:
-                self._running.release()
-                # One may have come before that, and have left it to this thread.
-                if not self._calls or not self._running.acquire(blocking=False):
-                    return False
-            if self._threads.wanted:
-                return True
+            while self._calls:
+                self._calls.popleft()()
+                if self._calls and self._threads.wanted:
+                    return True
+            self._running.release()
+            # One may have come before that, and have left it to this thread.
+            if not self._calls or not self._running.acquire(blocking=False):
+                return False
 
 
 def _work(future: Future[T], call: Callable[[], T]) -> Work:

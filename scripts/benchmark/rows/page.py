@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,7 @@ from scripts.benchmark.loadgen import MeasureError
 from scripts.benchmark.log import PUBLISH, Log
 from scripts.benchmark.meter import Meter
 from scripts.benchmark.peers import NotInstalledError
-from scripts.benchmark.process import ALL_CORES, free_port
+from scripts.benchmark.process import ALL_CORES, free_port, pss_kb
 from scripts.benchmark.result import Goal, Line, Result
 from scripts.benchmark.rounds import Measured, collect
 from scripts.benchmark.world import CHANNEL, Target, World
@@ -37,14 +37,15 @@ STEP = 0.02
 LOOK = 0.25
 """Seconds between two looks at the heaps."""
 PAGES = {"events": "/events", "overview": "/"}
-FRAMES, SLOWEST, HEAP, COMMITTED = (
+FRAMES, SLOWEST, HEAP, MEMORY, COMMITTED = (
     "frames a second",
     "longest time without a frame",
     "JavaScript heap of the page",
+    "memory of its processes",
     "events/s",
 )
 GOALS = {FRAMES: Goal("at least", 30), HEAP: Goal("at most", 150)}
-UNITS = {FRAMES: "1/s", SLOWEST: "ms", HEAP: "MB", COMMITTED: "1/s"}
+UNITS = {FRAMES: "1/s", SLOWEST: "ms", HEAP: "MB", MEMORY: "MB", COMMITTED: "1/s"}
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions")
 _COUNT = """() => { const seen = []; window.frames_ = seen;
   const frame = (now) => { seen.push(now); requestAnimationFrame(frame); };
@@ -65,7 +66,9 @@ def run(world: World, result: Result) -> None:
         " without a GPU (software draws), 1,280 × 800, signed in as an admin; browser, server and"
         " Postgres share all cores. Frames are counted by requestAnimationFrame; the heap is looked"
         f" at every {LOOK * 1000:g} ms through the DevTools protocol, garbage included, and the"
-        " highest counts. Afterwards the page must have counted every single event."
+        " highest counts. The shared worker, which has the connection, does not tell its heap: so"
+        " the highest PSS of all the browser's renderer processes together, code and pictures"
+        " included, stands beside it. Afterwards the page must have counted every single event."
     )
 
     def measure(name: str) -> Measured:
@@ -111,6 +114,7 @@ async def _measure(world: World, path: str, seconds: float) -> Measured:
         FRAMES: len(gaps) / took,
         SLOWEST: max(gaps),
         HEAP: heaps.highest,
+        MEMORY: heaps.whole,
         COMMITTED: during / took,
     }
     return Measured(figures, other)
@@ -183,11 +187,12 @@ async def _chromium(
 
 
 class Heaps:
-    """A context: the highest JavaScript heap of a page in the browser, in MB."""
+    """A context: the highest JavaScript heap of a page in the browser, and the highest memory of
+    the processes that run pages and workers (PSS, together); both in MB."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self.highest = 0.0
+        self.highest = self.whole = 0.0
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
@@ -200,6 +205,7 @@ class Heaps:
             # A shared worker does not tell its heap.
             if target["type"] == "page" and "webSocketDebuggerUrl" in target
         ]
+        self._looks.append(asyncio.create_task(self._weigh()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -219,3 +225,21 @@ class Heaps:
                 used = told["result"]["usedSize"] / 1e6
                 self.highest = max(self.highest, used)
                 await asyncio.sleep(LOOK)
+
+    async def _weigh(self) -> None:
+        renderers = _renderers()
+        while True:
+            self.whole = max(self.whole, sum(map(pss_kb, renderers)) / 1000)
+            await asyncio.sleep(LOOK)
+
+
+def _renderers() -> list[int]:
+    """The processes of the browsers that this one has started, in which pages and workers run."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    ours = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return [pid for pid in ours if b"--type=renderer" in Path(f"/proc/{pid}/cmdline").read_bytes()]
