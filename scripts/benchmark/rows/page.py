@@ -68,8 +68,8 @@ def run(world: World, result: Result) -> None:
         f" at every {LOOK * 1000:g} ms through the DevTools protocol, garbage included, and the"
         " highest counts. The shared worker, which has the connection, does not tell its heap: so"
         " beside it stands by how much the PSS of all the browser's renderer processes together is"
-        " higher at most than it was at the begin. Afterwards the page must have counted every single"
-        " event."
+        " higher at most than it was at the begin. Afterwards the page must have counted every"
+        " single event."
     )
 
     def measure(name: str) -> Measured:
