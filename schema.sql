@@ -687,7 +687,7 @@ $$;
 CREATE OR REPLACE FUNCTION tailrace.watch(
   "table" regclass, channel text DEFAULT NULL, columns text[] DEFAULT NULL
 ) RETURNS text
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 DECLARE
   target text := coalesce(watch.channel, tailrace.table_channel(watch."table"));
   fault  text := tailrace.fault(regexp_replace(target, '\{[^{}]+\}', 'x', 'g'), 'watch', NULL, 0);
@@ -743,7 +743,7 @@ $$;
 
 -- End a watch. Nothing happens where there is none.
 CREATE OR REPLACE FUNCTION tailrace.unwatch("table" regclass) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 BEGIN
   EXECUTE format('DROP TRIGGER IF EXISTS tailrace_tell ON %s', unwatch."table");
   EXECUTE format('DROP TRIGGER IF EXISTS tailrace_watch ON %s', unwatch."table");

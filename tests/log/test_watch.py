@@ -60,6 +60,15 @@ async def test_watch_itself_is_transactional(sql: Sql) -> None:
     assert await after(sql, "INSERT INTO orders VALUES (1)") == []
 
 
+async def test_it_says_nothing_but_its_channel(sql: Sql) -> None:
+    said = list[str]()
+    sql.add_log_listener(lambda _, message: said.append(str(message)))
+    await orders(sql)
+    assert await sql.fetchval("SELECT tailrace.watch('orders', 'public.x')") == "public.x"
+    await sql.execute("SELECT tailrace.unwatch('orders'); SELECT tailrace.unwatch('orders')")
+    assert said == []
+
+
 async def test_copy_and_upsert_are_told_row_by_row(sql: Sql) -> None:
     await orders(sql)
     await sql.copy_records_to_table("orders", records=[(1, "a", None), (2, "b", None)])
