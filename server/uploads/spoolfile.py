@@ -69,6 +69,8 @@ class SpoolFile:
         self._syncers = syncers
         self._unsynced = 0
         self._syncing: asyncio.Future[None] | None = None
+        self._sync_begun = self._sync_needless = False
+        self._damaged = False
         self._failed: Exception | None = None
         self._ending: asyncio.Future[None] | None = None
 
@@ -117,18 +119,20 @@ class SpoolFile:
         """
         await self.flush()
         self._start(self._complete)
-        if self._syncing is not None:
-            await asyncio.shield(self._syncing)
+        await self._end_sync()
         await self._settle()
         await self.close()
         return self.path
 
     async def close(self) -> None:
-        """Write what is held, if that is possible, and leave the file to be opened again."""
+        """Write what is held, if that is possible, and leave the file to be opened again: unless
+        the disk has failed to keep it, for the kernel tells that to nobody who opens it later."""
         if self._ending is None:
             with suppress(StoreError):
                 await self.flush()
         await self._end(remove=False)
+        if self._damaged:
+            await self._threads.start(self.path.unlink, missing_ok=True)
 
     async def discard(self) -> None:
         """Close and remove the file; also after an error, a cancellation, or `finish`."""
@@ -157,8 +161,11 @@ class SpoolFile:
         )
         self._unsynced += size
         if self._unsynced >= SYNC and (self._syncing is None or self._syncing.done()):
-            self._unsynced = 0
-            self._syncing = self._syncers.start(self._sync, os.dup(self._descriptor))
+            # Without a descriptor to spare it is left to the end.
+            with suppress(OSError):
+                own = os.dup(self._descriptor)
+                self._unsynced, self._sync_begun = 0, False
+                self._syncing = self._syncers.start(self._sync, own)
 
     def _start(self, call: Callable[[], None]) -> asyncio.Future[None]:
         """Have a thread run it, behind what was started before."""
@@ -187,7 +194,6 @@ class SpoolFile:
     async def _end(self, *, remove: bool) -> None:
         """Close behind the last write, also if the caller is cancelled meanwhile."""
         if self._ending is None:
-            self._turns.end()
             self._ending = asyncio.ensure_future(self._close())
         await asyncio.shield(self._ending)
         if remove:
@@ -196,7 +202,9 @@ class SpoolFile:
     async def _close(self) -> None:
         if self._writing:
             await asyncio.wait(self._writing)
+        await self._end_sync()
         os.close(self._descriptor)
+        self._turns.end()
 
     def _write(self, parts: list[Chunk]) -> None:
         for part in parts:
@@ -210,17 +218,33 @@ class SpoolFile:
             if isinstance(part, Block):
                 part.give_back()
 
+    async def _end_sync(self) -> None:
+        """Wait for the sync that is under way. One that others are before is not waited for: it
+        does nothing any more."""
+        self._sync_needless = True
+        if self._syncing is not None and self._sync_begun:
+            await asyncio.shield(self._syncing)
+
     def _sync(self, own: int) -> None:
-        """`own`: a descriptor that is still open when the file is closed in between."""
+        """`own`: a descriptor that is open for as long as this needs it."""
         try:
-            # The kernel tells a fault of the disk once, so it is kept as that of a write is.
-            self._try(partial(os.fdatasync, own))
+            self._sync_begun = True
+            if not self._sync_needless:
+                self._try(partial(self._bring, os.fdatasync, own))
         finally:
             os.close(own)
 
+    def _bring(self, sync: Callable[[int], None], descriptor: int) -> None:
+        """To the disk. The kernel tells a fault once, so that it has to be kept here."""
+        try:
+            sync(descriptor)
+        except OSError:
+            self._damaged = True
+            raise
+
     def _complete(self) -> None:
         digest = self._hash or _hash(self._descriptor)
-        os.fsync(self._descriptor)
+        self._bring(os.fsync, self._descriptor)
         self._sha256 = digest.hexdigest()
 
 

@@ -58,11 +58,18 @@ class Threads:
 
     def close(self) -> None:
         """Let the threads end, after what they were given; waits for nothing."""
-        for _ in range(self._started):
-            self._work.put(None)
+        self._work.put(None)
 
     def _serve(self) -> None:
-        while (work := self._work.get()) is not None:
+        while True:
+            work = self._work.get()
+            if work is None:
+                # It stays the last: a line may have gone behind it, and other threads end by it.
+                ended = self._work.empty()
+                self._work.put(None)
+                if ended:
+                    return
+                continue
             if again := work():
                 self._work.put(work)
             # Or it would keep the last call's file and block alive until the next one.

@@ -74,7 +74,7 @@ RING = st.sampled_from([0, 3_000, 20_000, 10**6])
 @pytest.fixture(scope="module")
 def run(postgres: EmbeddedPostgres) -> Iterator[Run]:
     """Runs a schedule; all share one Postgres and one loop."""
-    # With `--dist worksteal` a worker may come to this module a second time.
+    # A worker may come to this module a second time, when tests are dealt out one by one.
     name = f"schedules_{uuid.uuid4().hex[:12]}"
     postgres.run("psql", "-qc", CLONE.format(name), postgres.url)
     database = Database(database_url(postgres, name), None, embedded=True)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import random
 import resource
 import stat
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -201,31 +203,75 @@ async def test_another_fault_of_the_disk_is_no_lack_of_space(spool: Spool) -> No
     await file.discard()
 
 
-async def test_a_disk_that_fails_behind_the_writes_is_told(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A disk that can't keep what was written; told once, when this is set."""
+    told = threading.Event()
+
+    def fdatasync(_: int) -> None:
+        told.wait(10)
+        raise OSError(errno.EIO, "the disk failed")
+
+    monkeypatch.setattr(spoolfile, "SYNC", PIECE)
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    return told
+
+
+async def test_a_disk_that_fails_behind_the_writes_is_told_at_the_next_one(
+    spool: Spool, failing: threading.Event
 ) -> None:
-    monkeypatch.setattr(spoolfile, "SYNC", 2 * PIECE)
     file = await spool.create(NAME)
-    (mine,) = descriptors(file.path)
-    # It takes what is written, and can't be brought to a disk.
-    reading, writing = os.pipe()
-    os.dup2(writing, mine)
-    os.close(writing)
     await file.write(b"x" * PIECE)
     await file.flush()
-    assert await asyncio.to_thread(_read, reading, PIECE) == b"x" * PIECE
+    assert file._syncing is not None
+    failing.set()
+    await file._syncing
+    with pytest.raises(StoreError, match="the disk failed"):
+        await file.write(b"x" * BLOCK)
+    await file.discard()
 
-    async def go_on() -> None:
+
+async def test_a_disk_that_fails_behind_the_writes_is_told_at_the_end(
+    spool: Spool, failing: threading.Event
+) -> None:
+    file = await spool.create(NAME)
+    await file.write(b"x" * PIECE)
+    await file.flush()
+    await until(lambda: file._sync_begun)
+    finishing = asyncio.ensure_future(file.finish())
+    await asyncio.sleep(0)
+    failing.set()
+    with pytest.raises(StoreError, match="the disk failed"):
+        await finishing
+    await file.discard()
+
+
+async def test_what_a_disk_failed_to_keep_is_not_left_to_go_on_with(
+    spool: Spool, tmp_path: Path, failing: threading.Event
+) -> None:
+    file = await spool.create(NAME)
+    await file.write(b"x" * PIECE)
+    await file.flush()
+    await until(lambda: file._sync_begun)
+    closing = asyncio.ensure_future(file.close())
+    await asyncio.sleep(0)
+    failing.set()
+    await closing
+    assert files(tmp_path) == []
+
+
+async def test_a_sync_that_has_not_begun_is_not_waited_for(
+    spool: Spool, failing: threading.Event
+) -> None:
+    first, second = await spool.create(NAME), await spool.create(f"{2:032}")
+    for file in (first, second):
         await file.write(b"x" * PIECE)
         await file.flush()
-        assert file._syncing is not None
-        await file._syncing
-        await file.write(b"x" * BLOCK)
-
-    with pytest.raises(StoreError, match="Invalid argument"):
-        await go_on()
-    await file.discard()
-    os.close(reading)
+    await until(lambda: first._sync_begun)
+    assert (await second.finish()).read_bytes() == b"x" * PIECE
+    failing.set()
+    await first.discard()
+    await until(lambda: descriptors(second.path) == [])
 
 
 async def test_a_cancelled_request_takes_no_block_out_of_the_file(spool: Spool) -> None:

@@ -60,6 +60,19 @@ async def test_one_that_is_cancelled_in_time_does_not_run(thread: Threads) -> No
     assert ran == [3]
 
 
+async def test_what_was_started_before_the_pool_closes_is_done(thread: Threads) -> None:
+    line, other, go = Line(thread), Line(thread), threading.Event()
+    calls: list[asyncio.Future[int]] = [
+        line.start(go.wait, 10),
+        *(line.start(int) for _ in range(3)),
+        other.start(int),
+    ]
+    thread.close()
+    go.set()
+    async with asyncio.timeout(10):
+        assert await asyncio.gather(*calls) == [True, 0, 0, 0, 0]
+
+
 async def test_a_long_line_lets_others_in(thread: Threads) -> None:
     long, ran = Line(thread), list[str]()
     go = threading.Event()

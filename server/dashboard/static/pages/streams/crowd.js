@@ -58,7 +58,7 @@ export function createCrowd() {
     if (channels.ok) next.channels = { ...channels.data, loaded: true };
     else if (channels) whole = true;
     view.set(next);
-    if (missed) want(SOON);
+    if (missed) want(whole ? SOON : CALM);
   }
 
   function want(pause) {
