@@ -239,7 +239,7 @@ async def test_a_disk_that_fails_behind_the_writes_is_told_at_the_end(
     await file.flush()
     await until(lambda: file._sync_begun)
     finishing = asyncio.ensure_future(file.finish())
-    await asyncio.sleep(0)
+    await until(lambda: file._sha256)
     failing.set()
     with pytest.raises(StoreError, match="the disk failed"):
         await finishing
