@@ -2,83 +2,8 @@
 // answer is told by the requests that follow it.
 
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
-import { after, test } from "node:test";
-import { buildSync } from "esbuild";
-
-// By its text: as a file, what it is would depend on a package.json that the server does not have.
-const CLIENT = new URL("../../server/dashboard/client/client.js", import.meta.url).pathname;
-const { outputFiles } = buildSync({
-  entryPoints: [CLIENT],
-  bundle: true,
-  format: "esm",
-  define: { "import.meta.url": JSON.stringify("http://127.0.0.1/client.js") },
-  write: false,
-});
-const text = Buffer.from(outputFiles[0].contents).toString("base64");
-const { connect } = await import(`data:text/javascript;base64,${text}`);
-
-const READY = 'id: 0000000a.1\nevent: ready\ndata: {"heartbeat":60}\n\n';
-const event = (n) => `id: 0000000a.${n}\ndata: {"channel":"a","data":${n}}\n\n`;
-
-/** A server that gives its answers in turn and the last one for ever; `requests` are what came. */
-async function serve(...answers) {
-  const requests = [];
-  let came = () => {};
-  const server = createServer((request, response) => {
-    const answer = answers[Math.min(requests.length, answers.length - 1)];
-    requests.push({ at: Date.now(), url: request.url, headers: request.headers });
-    answer(response, request.headers);
-    came();
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const streams = [];
-  const close = () => {
-    for (const stream of streams) stream.close();
-    server.closeAllConnections();
-    server.close();
-  };
-  after(close);
-  return {
-    requests,
-    /** A stream of it; `seen` and `status` are what was told. */
-    open(options = {}) {
-      const seen = [];
-      const status = [];
-      const stream = connect({
-        url: `http://127.0.0.1:${server.address().port}/api/stream`,
-        channels: ["a"],
-        onStatus(told) {
-          status.push(told);
-          came();
-        },
-        ...options,
-        times: { retry: 20, ...options.times },
-      });
-      streams.push(stream);
-      return Object.assign(stream, { seen, told: status });
-    },
-    /** Once something holds, which is looked at whenever something has happened. */
-    until: (holds) =>
-      new Promise((resolve) => {
-        came = () => holds() && resolve();
-        came();
-      }),
-  };
-}
-
-const streams = (...blocks) => (response) => {
-  response.writeHead(200, { "Content-Type": "text/event-stream" });
-  response.write(blocks.join(""));
-};
-const ends = (...blocks) => (response) => {
-  response.writeHead(200, { "Content-Type": "text/event-stream" });
-  response.end(blocks.join(""));
-};
-const refuses = (status, headers) => (response) => response.writeHead(status, headers).end();
-
-/** For a while: what must not happen has the time to. */
-const aWhile = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+import { test } from "node:test";
+import { READY, aWhile, ends, event, refuses, serve, streams } from "./serve.mjs";
 
 test("runs where there is no document, and a loop that begins late or anew misses nothing", async () => {
   const server = await serve(streams(READY, event(2), event(3), event(4)));
@@ -257,4 +182,34 @@ test("close() in any callback is the end", async () => {
   await server.until(() => stream.status.state === "live");
   await aWhile(20);
   assert.deepEqual(events, []);
+});
+
+test("a loop can be ended while it waits, and onEvent has what comes next", { timeout: 9000 }, async () => {
+  let open;
+  const server = await serve((response) => streams(READY)((open = response)));
+  let take;
+  const came = new Promise((resolve) => (take = resolve));
+  const stream = server.open({ onEvent: ({ data }) => take(data) });
+  const loop = stream[Symbol.asyncIterator]();
+  const pending = loop.next();
+  await server.until(() => stream.status.state === "live");
+  assert.deepEqual((await Promise.all([loop.return(), pending])).map(({ done }) => done), [true, true]);
+  open.write(event(2));
+  assert.equal(await came, 2);
+});
+
+test("a loop goes on after what ended it, and holds nothing up meanwhile", { timeout: 9000 }, async () => {
+  const server = await serve(refuses(403), streams(READY, event(2)), refuses(403), streams(event(3)));
+  let take;
+  const stream = server.open({ onEvent: ({ data }) => take?.(data) });
+  const loop = stream[Symbol.asyncIterator]();
+  await assert.rejects(loop.next(), { status: 403 });
+  stream.retry();
+  const { value, done } = await loop.next();
+  assert.deepEqual([value.data, done], [2, false]);
+  stream.retry();
+  await assert.rejects(loop.next(), { status: 403 });
+  const came = new Promise((resolve) => (take = resolve));
+  stream.retry();
+  assert.equal(await came, 3);
 });

@@ -91,7 +91,7 @@ export function connect({
       else position = id || position;
       if (gap) tell(onGap, gap);
       if (!event) continue;
-      next?.resolve(event);
+      next?.(event);
       next = undefined;
       tell(onEvent, event);
     }
@@ -119,8 +119,8 @@ export function connect({
   function settle() {
     const { state, error } = status;
     if (!next || (!closed && state !== "ended") || queue.length) return;
-    if (closed) next.resolve();
-    else next.reject(Object.assign(Error(error.error), error));
+    looping = false;
+    next(closed ? undefined : Promise.reject(Object.assign(Error(error.error), error)));
     next = undefined;
   }
 
@@ -184,7 +184,7 @@ export function connect({
     remove: (...names) => change("delete", names),
     // Who shares and has not been turned away is joined already: to join anew would leave out what
     // is on its way here, and everybody's connection would be opened again for that.
-    retry: () => (source === shared && status.state !== "ended" ? shared.wake() : open()),
+    retry: () => (source === shared && status.state !== "ended" ? shared.retry() : open()),
     close() {
       closed = true;
       queue = [];
@@ -193,22 +193,23 @@ export function connect({
       ears.abort();
       settle();
     },
-    async *[Symbol.asyncIterator]() {
-      looping = true;
-      try {
-        for (;;) {
-          const event = await new Promise((resolve, reject) => {
-            next = { resolve, reject };
-            pump();
-          });
-          if (!event) return;
-          yield event;
-        }
-      } finally {
+    [Symbol.asyncIterator]: () => ({
+      async next() {
+        looping = true;
+        const value = await new Promise((resolve) => {
+          next = resolve;
+          pump();
+        });
+        return { value, done: !value };
+      },
+      async return() {
         looping = false;
+        next?.();
+        next = undefined;
         pump();
-      }
-    },
+        return { done: true };
+      },
+    }),
   };
 }
 

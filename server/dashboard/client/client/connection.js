@@ -31,11 +31,11 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
 
   const tell = (state, more) => onStatus({ state, transport: polling ? "poll" : "stream", ...more });
 
-  /** `told`: by the server, to all that it has too many of; nobody cuts that short. */
+  /** `told`: by the server, to all that it has too many of; only who insists cuts that short. */
   const pause = (ms, told) =>
     new Promise((resolve) => {
       clearTimeout(watch);
-      wake = told ? () => {} : resolve;
+      wake = (now = !told) => now && resolve();
       // A timer of more fires at once.
       watch = setTimeout(resolve, Math.min(ms, 2 ** 31 - 1));
     });
@@ -142,8 +142,7 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
     let renewed;
     while (own === turn) {
       const was = polling;
-      let problem;
-      let after = 0;
+      let fault = {};
       cut = new AbortController();
       live = reason = undefined;
       listen(times.open);
@@ -153,21 +152,21 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
         const aborted = new Promise((_, fail) => (signal.onabort = () => fail(signal.reason)));
         await Promise.race([(polling ? poll : stream)(own), aborted]);
       } catch (error) {
-        problem = error?.problem ?? { status: 0, error: String(error?.message ?? error) };
-        after = error?.after ?? 0;
+        fault = failure(error);
       }
       if (own !== turn) return;
       hush();
       if (was !== polling) continue;
       if (live) renewed = false;
-      if (problem?.status === 401 && options.token && !renewed) {
+      if (fault.problem?.status === 401 && options.token && !renewed) {
         renewed = true;
         token = undefined;
         continue;
       }
-      // Asking again cannot help. 204 is HTTP's word for "do not come back" (HTML 9.2.3).
-      if (/^(204|4(?!08|25|29)..)$/.test(problem?.status))
-        return tell("ended", { error: problem });
+      // Who asks for several may find that it is not so.
+      if (fault.final) fault = await tell("ended", { error: fault.problem });
+      if (own !== turn || !fault) return;
+      const { problem, after = 0 } = fault;
       let wait = Math.max(retry, 100);
       // What was told is already spread over time, by the server.
       if (!live && !reason) {
@@ -205,9 +204,9 @@ export function createConnection(options, { onFrames, onStatus, onCaughtUp }) {
   return {
     open,
     stop,
-    /** The network is back, or somebody looks. */
-    wake() {
-      wake ? wake() : Date.now() > heard + limit && open({}, true);
+    /** The network is back, or somebody looks; `now`: or insists. */
+    wake(now) {
+      wake ? wake(now) : Date.now() > heard + limit && open({}, true);
     },
   };
 }
@@ -284,14 +283,21 @@ export function ask(options, path, { channels, position, start, ...fields }, tok
   return fetch(url, init);
 }
 
-/** A good answer; else throws its `problem`, and in how many ms to come back `after`. */
+// A good answer; else throws its `problem`, and in how many ms to come back `after`, if that is not
+// `final`: asking again cannot help. 204 is HTTP's word for "do not come back" (HTML 9.2.3).
 export async function judge(answer) {
   const { status, statusText, headers } = answer;
   if (answer.ok && status !== 204) return answer;
   const problem = await answer.json().catch(() => {});
   const later = headers.get("Retry-After");
   const after = later > 0 ? later * 1000 : Math.max(Date.parse(later) - Date.now(), 0) || 0;
-  throw { problem: { error: statusText, ...problem, status }, after };
+  const final = /^(204|4(?!08|25|29)..)$/.test(status);
+  throw { problem: { error: statusText, ...problem, status }, after, final };
+}
+
+/** What is known of an error, be it of `judge` or not. */
+export function failure(error) {
+  return { problem: { status: 0, error: String(error?.message ?? error) }, ...error };
 }
 
 export const parse = (text) => {

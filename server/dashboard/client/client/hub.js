@@ -1,7 +1,7 @@
 // The connection that tabs share. It keeps no events: who needs older ones than the others has it
 // opened again further back, and each drops what it has had.
 
-import { ask, createConnection, epoch, judge, matcher, number } from "./connection.js";
+import { ask, createConnection, epoch, failure, judge, matcher, number } from "./connection.js";
 
 /** Channels of a connection, by the server's limit. */
 const MOST = 128;
@@ -23,7 +23,7 @@ export function createHub(asked) {
     const { id, channels } = data;
     let tab = tabs.get(id);
     if (tab?.port !== port) {
-      tab?.port.close();
+      shut(tab?.port);
       const own = (tab = { id, port, sent: 0, taken: 0 });
       own.say = (message) => tabs.get(id) === own && port.postMessage(message);
       tabs.set(id, own);
@@ -37,15 +37,20 @@ export function createHub(asked) {
 
   function hear(tab, data) {
     if (data.id) join(tab.port, data);
-    if (data.ping) tab.say("pong");
-    if (data === "wake") connection.wake();
+    // Nothing, to tell how much was sent: the last of it may be lost.
+    if (data.ping) feed(tab, []);
     if (data === "stop") leave(tab);
-    if (data.given !== undefined) tab.given?.(data.given);
+    if (data === "wake") connection.wake();
+    // And does not wait even where the server asked for it.
+    if (data === "retry") connection.wake(data);
+    if (data.given) tab.given?.(...data.given);
     tab.taken = data.taken ?? tab.taken;
-    if (tab.late && tab.taken === tab.sent) {
-      tab.late = false;
-      tab.say("open");
-    }
+  }
+
+  function feed(tab, frames) {
+    const from = tab.sent;
+    for (const { data = "" } of frames) tab.sent += data.length + 50;
+    tab.say({ frames, from, sent: tab.sent, turn: tab.turn });
   }
 
   function leave(tab) {
@@ -56,7 +61,7 @@ export function createHub(asked) {
   function drop(tab) {
     if (tabs.get(tab.id) !== tab) return;
     tabs.delete(tab.id);
-    tab.port.close();
+    shut(tab.port);
     leave(tab);
   }
 
@@ -107,12 +112,12 @@ export function createHub(asked) {
       if (!tab.fed) continue;
       const own = frames.filter((_, index) => tab.matches(channels[index]));
       if (own.at(-1) !== frames.at(-1)) own.push({ id: position });
-      const from = tab.sent;
-      for (const { data = "" } of own) tab.sent += data.length + 50;
-      tab.say({ frames: own, from, sent: tab.sent, turn: tab.turn });
+      feed(tab, own);
       if (!stands(tab)) tab.position = position;
       if (tab.sent - tab.taken > WAITING) {
-        tab.late = true;
+        // As if something were lost: once it has taken the rest, it joins anew.
+        tab.sent++;
+        feed(tab, []);
         leave(tab);
       }
     }
@@ -120,37 +125,36 @@ export function createHub(asked) {
 
   function onStatus(told) {
     status = told;
-    if (told.state === "ended") refused(told);
+    if (told.state === "ended") return refused(told);
     // After the frames that go with it: who is told `live` has a position, and misses nothing.
-    else queueMicrotask(() => active().forEach(inform));
+    queueMicrotask(() => active().forEach(inform));
   }
 
-  /** Whose channels is it? The others go on. */
+  /** Whose channels is it? The others go on. If nobody's, but not all could tell: why not. */
   async function refused(told) {
-    const { error } = told;
     const all = active();
+    let found = !all[0];
+    let later;
     current = undefined;
-    let found;
     for (const tab of all) {
-      const problem = all.length > 1 && error.status < 404 ? await refusal(tab) : error;
-      if (!problem) continue;
-      found = true;
-      if (!problem.status) continue;
-      tab.say({ status: { ...told, error: problem }, turn: tab.turn });
-      tab.channels = undefined;
+      const { channels } = tab;
+      let fault;
+      try {
+        const token = asked.token && (await tokenOf(tab));
+        await judge(await ask(asked, "events", { channels, limit: 1 }, token));
+      } catch (error) {
+        fault = failure(error);
+      }
+      // What was refused may not be what it wants by now.
+      if (tab.channels !== channels) found = true;
+      else if (fault?.final) {
+        found = true;
+        tab.say({ status: { ...told, error: fault.problem }, turn: tab.turn });
+        tab.channels = undefined;
+      } else later ??= fault;
     }
     // Each alone may, all together may not.
-    if (all[0] && !found) alone(all.at(-1));
-    plan();
-  }
-
-  async function refusal(tab) {
-    try {
-      const token = asked.token && (await tokenOf(tab));
-      await judge(await ask(asked, "events", { channels: tab.channels, limit: 1 }, token));
-    } catch ({ problem = {} }) {
-      return problem;
-    }
+    return found ? plan() : (later ?? alone(all.at(-1)));
   }
 
   const tokenOf = (tab) =>
@@ -172,11 +176,15 @@ export function createHub(asked) {
 
   return {
     join,
-    close() {
-      tabs.forEach(drop);
-      connection.stop();
-    },
+    // Without tabs the connection is stopped, too.
+    close: () => tabs.forEach(drop),
   };
+}
+
+/** What has a handler Chromium keeps, closed or not, and all that the handler holds. */
+export function shut(port) {
+  if (port) port.onmessage = null;
+  port?.close();
 }
 
 if (globalThis.SharedWorkerGlobalScope) {

@@ -1,6 +1,6 @@
 // A tab's way to the connection that all share: held by a SharedWorker, or by the tab that leads.
 
-import { createHub } from "./hub.js";
+import { createHub, shut } from "./hub.js";
 
 /** Milliseconds between pings; a hub that leaves three unanswered is dead or frozen. */
 const PING = 2000;
@@ -10,16 +10,16 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
   const id = crypto.randomUUID();
   asked.token = !!token;
   // The number is that of the messages: tabs with an older module keep to themselves.
-  const key = `tailrace ${JSON.stringify([2, name, Object.entries(asked).sort()])}`;
+  const key = `tailrace ${JSON.stringify([3, name, Object.entries(asked).sort()])}`;
   let port, worker, door, hub, mine, kind, answered, closed, release, waiting, resign;
   let unanswered = 0;
   let taken = 0;
   let turn = 0;
 
-  const send = (message) => closed || port?.postMessage(message);
+  const send = (message) => port?.postMessage(message);
 
   function use(next) {
-    shut();
+    shut(port);
     port = next;
     port.onmessage = hear;
     unanswered = taken = 0;
@@ -27,17 +27,10 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
     onOpen();
   }
 
-  // What has a handler Chromium keeps, closed or not, and all that the handler holds.
-  function shut() {
-    if (port) port.onmessage = null;
-    port?.close();
-  }
-
   const verbs = {
     start: onStart,
-    open: onOpen,
     async token() {
-      send({ given: (await Promise.resolve().then(token).catch(() => {})) ?? null });
+      send({ given: [await Promise.resolve().then(token).catch(() => {})] });
     },
     alone() {
       close();
@@ -46,7 +39,6 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
   };
 
   function hear({ data }) {
-    if (closed) return;
     unanswered = 0;
     answered = true;
     const { frames, from, sent, status } = data;
@@ -56,7 +48,7 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
       const whole = from === taken;
       taken = sent;
       send({ taken });
-      // Browsers may drop what is posted to a tab that is frozen.
+      // Browsers may drop what is posted to a tab that is frozen: a ping's answer tells of it.
       if (timely) whole ? onFrames(frames) : onOpen();
     }
     if (status && timely) onStatus({ ...status, shared: kind });
@@ -76,8 +68,7 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
 
   function follow() {
     if (closed) return;
-    shut();
-    port = undefined;
+    port = shut(port);
     door = new BroadcastChannel(key);
     door.onmessage = ({ data }) => {
       if (!data.hub || data.hub === hub) return;
@@ -115,7 +106,7 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
     return new Promise((resolve) => {
       resign = () => {
         held.close();
-        hall.close();
+        shut(hall);
         resolve();
       };
     });
@@ -147,8 +138,8 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
     clearInterval(beat);
     waiting?.abort();
     resign?.();
-    door?.close();
-    shut();
+    port = shut(port);
+    shut(door);
     if (worker) worker.onerror = null;
     release?.();
   }
@@ -163,5 +154,6 @@ export function share({ token, ...asked }, name, { onFrames, onStatus, onAlone, 
     },
     stop: () => send("stop"),
     wake: () => send("wake"),
+    retry: () => send("retry"),
   };
 }
