@@ -217,12 +217,18 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return told
 
 
+async def written(spool: Spool, name: str) -> SpoolFile:
+    """A file with as much in it as is brought to the disk while more comes."""
+    file = await spool.create(name)
+    await file.write(b"x" * PIECE)
+    await file.flush()
+    return file
+
+
 async def test_a_disk_that_fails_behind_the_writes_is_told_at_the_next_one(
     spool: Spool, failing: threading.Event
 ) -> None:
-    file = await spool.create(NAME)
-    await file.write(b"x" * PIECE)
-    await file.flush()
+    file = await written(spool, NAME)
     assert file._syncing is not None
     failing.set()
     await file._syncing
@@ -234,9 +240,7 @@ async def test_a_disk_that_fails_behind_the_writes_is_told_at_the_next_one(
 async def test_a_disk_that_fails_behind_the_writes_is_told_at_the_end(
     spool: Spool, failing: threading.Event
 ) -> None:
-    file = await spool.create(NAME)
-    await file.write(b"x" * PIECE)
-    await file.flush()
+    file = await written(spool, NAME)
     await until(lambda: file._sync_begun)
     finishing = asyncio.ensure_future(file.finish())
     await until(lambda: file._sha256)
@@ -249,9 +253,7 @@ async def test_a_disk_that_fails_behind_the_writes_is_told_at_the_end(
 async def test_what_a_disk_failed_to_keep_is_not_left_to_go_on_with(
     spool: Spool, tmp_path: Path, failing: threading.Event
 ) -> None:
-    file = await spool.create(NAME)
-    await file.write(b"x" * PIECE)
-    await file.flush()
+    file = await written(spool, NAME)
     await until(lambda: file._sync_begun)
     closing = asyncio.ensure_future(file.close())
     await asyncio.sleep(0)
@@ -263,10 +265,7 @@ async def test_what_a_disk_failed_to_keep_is_not_left_to_go_on_with(
 async def test_a_sync_that_has_not_begun_is_not_waited_for(
     spool: Spool, failing: threading.Event
 ) -> None:
-    first, second = await spool.create(NAME), await spool.create(f"{2:032}")
-    for file in (first, second):
-        await file.write(b"x" * PIECE)
-        await file.flush()
+    first, second = [await written(spool, name) for name in (NAME, f"{2:032}")]
     await until(lambda: first._sync_begun)
     assert (await second.finish()).read_bytes() == b"x" * PIECE
     failing.set()
